@@ -1,0 +1,171 @@
+"""Arguments of queues and exchanges: what may be asked for, in RabbitMQ's words when it may not.
+
+Known arguments are checked when a queue is declared and compared when it is declared again; unknown ones are kept and
+ignored. What this version does not serve yet is refused by name, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from core.errors import PreconditionFailed
+
+TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-type", "alternate-exchange"
+CLASSIC, QUORUM = "classic", "quorum"
+QUEUE_TYPES = (CLASSIC, QUORUM, "stream")
+MS_MAX = 1 << 53  # so that any time plus it is a time
+INTEGERS = frozenset(("byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"))
+NOT_SERVED = (
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-overflow",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-priority",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-consumer-timeout",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-stream-filter-size-bytes",
+    "x-initial-cluster-size",
+    "x-message-deduplication",
+)
+
+
+class ArgumentCodec(Protocol):
+    """The argument tables of the protocol that declares: its encoding, and its names of types."""
+
+    def encode(self, table: dict[str, Any]) -> bytes:
+        """The bytes of a table."""
+
+    def decode(self, data: bytes, at: int, end: int) -> tuple[dict[str, Any], int]:
+        """The table at `at`, and where it ends."""
+
+    def type_name(self, value: Any) -> str:
+        """RabbitMQ's name of a value's type."""
+
+    def equivalent(self, a: Any, b: Any) -> bool:
+        """Whether two values mean the same when something is declared again."""
+
+
+def block_of(codec: ArgumentCodec, arguments: dict[str, Any]) -> bytes:
+    """Arguments as facts keep them; no arguments are no bytes."""
+    return codec.encode(arguments) if arguments else b""
+
+
+def table_of(codec: ArgumentCodec, block: bytes) -> dict[str, Any]:
+    """Arguments from a fact."""
+    return codec.decode(block, 0, len(block))[0] if block else {}
+
+
+def _integer(kind: str, value: Any) -> str | None:
+    """What is wrong with a number that may be 0, or None."""
+    if kind not in INTEGERS:
+        return f'"expected integer, got {kind}"'
+    if value < 0:
+        return f"{{value_negative,{value}}}"
+    return f"{{value_too_big,{value}}}" if value > MS_MAX else None
+
+
+def _positive(kind: str, value: Any) -> str | None:
+    if kind in INTEGERS and value == 0:
+        return "{value_zero,0}"
+    return _integer(kind, value)
+
+
+def _queue_type(kind: str, value: Any) -> str | None:
+    if kind != "longstr":
+        return f"{{unacceptable_type,{kind}}}"
+    if value not in QUEUE_TYPES:
+        return f"\"unsupported queue type '{text_of(value)}'\""
+    return '"stream queues are not served by this version yet"' if value == "stream" else None
+
+
+def _version(kind: str, value: Any) -> str | None:
+    wrong = _integer(kind, value)
+    if wrong is None and value not in (1, 2):
+        wrong = f"\"unsupported queue version '{value}'\""
+    return wrong
+
+
+def _one_of(values: tuple[str, ...], wrong: str) -> Callable[[str, Any], str | None]:
+    def check(kind: str, value: Any) -> str | None:
+        if kind != "longstr":
+            return f"{{unacceptable_type,{kind}}}"
+        return None if value in values else wrong
+
+    return check
+
+
+CHECKS: dict[str, Callable[[str, Any], str | None]] = {
+    EXPIRES: _positive,
+    TTL: _integer,
+    QUEUE_TYPE: _queue_type,
+    "x-queue-mode": _one_of(("default", "lazy"), "invalid_queue_mode"),
+    "x-queue-version": _version,
+    "x-max-in-memory-length": _integer,
+    "x-max-in-memory-bytes": _integer,
+    "x-quorum-initial-group-size": _positive,
+    "x-queue-leader-locator": _one_of(
+        ("client-local", "balanced", "random", "least-leaders"), "invalid_queue_locator_arg"
+    ),
+}
+COMPARED = (*CHECKS, *NOT_SERVED)
+
+
+def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
+    """Raises PreconditionFailed for an argument of a new queue that cannot be. title: `queue 'q' in vhost '/'`."""
+    for name, check in CHECKS.items():
+        if name in arguments:
+            wrong = check(codec.type_name(arguments[name]), arguments[name])
+            if wrong is not None:
+                raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
+    for name in NOT_SERVED:
+        if name in arguments:
+            raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")
+
+
+def check_exchange_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
+    """Raises PreconditionFailed when the alternate exchange of a new exchange is not named by a string."""
+    if ALTERNATE in arguments and codec.type_name(arguments[ALTERNATE]) != "longstr":
+        kind = codec.type_name(arguments[ALTERNATE])
+        raise PreconditionFailed(f"invalid type '{kind}' for arg '{ALTERNATE}' in {title}")
+
+
+def check_same(title: str, name: str, received: Any, current: Any) -> None:
+    """Raises PreconditionFailed when a property differs from what is there."""
+    if received != current:
+        raise PreconditionFailed(
+            f"inequivalent arg '{name}' for {title}: received '{text_of(received)}' but current is '{text_of(current)}'"
+        )
+
+
+def check_equivalent(
+    codec: ArgumentCodec, title: str, received: dict[str, Any], current: dict[str, Any], names: Iterable[str] = COMPARED
+) -> None:
+    """Raises PreconditionFailed when one of the named arguments differs from what is there."""
+    for name in names:
+        if name in received and name in current:
+            if not codec.equivalent(received[name], current[name]):
+                check_same(title, name, received[name], current[name])
+        elif name in received or name in current:
+            raise PreconditionFailed(
+                f"inequivalent arg '{name}' for {title}: received {_value_of(codec, name, received)} "
+                f"but current is {_value_of(codec, name, current)}"
+            )
+
+
+def _value_of(codec: ArgumentCodec, name: str, arguments: dict[str, Any]) -> str:
+    if name not in arguments:
+        return "none"
+    return f"the value '{text_of(arguments[name])}' of type '{codec.type_name(arguments[name])}'"
+
+
+def text_of(value: Any) -> str:
+    """A value as RabbitMQ writes it into an error text."""
+    if value is None or isinstance(value, bool):
+        return "undefined" if value is None else str(value).lower()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,228 @@
+"""The broker: puts the parts around one log and one clock. It has no logic of its own.
+
+start() blocks: it loads the last checkpoint, replays the log from there and builds what lives. close() makes the last
+checkpoint. In between, submit() is called by the turn, once, between serving and writing output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from core.arguments import TTL, ArgumentCodec, table_of
+from core.errors import NotAllowed
+from core.exchanges import Ports as TopologyPorts
+from core.lifetimes import Lifetimes
+from core.log.commit_log import CommitLog
+from core.log.reader import Reader
+from core.log.record import DONE, STATE
+from core.log.recovery import scan
+from core.log.retention import Retention
+from core.publish import Publisher
+from core.queue.cold import ColdReads
+from core.queue.delivery import Queue
+from core.schedule import Schedule
+from core.state.apply import Applier
+from core.state.checkpoint import Checkpointer
+from core.state.checkpoint import Ports as CheckpointPorts
+from core.state.model import IDS_KEY, Model, VirtualHost
+from core.state.records import IdsFact, QueueFact, encode
+from core.state.replay import LoggedQueue
+from core.state.restore import Restored, restore
+from core.state.retain import Retainer
+from core.state.snapshot import read_chunk
+from core.topology import Topology, random_name
+from core.turn import Turn
+
+DEFAULT_VHOST = "/"
+
+
+class Disk(NamedTuple):
+    """What lies below: the log's files and engine, the store of checkpoints, the thread that writes them and those that
+    read. clean = the last stop was clean; unsynced_bytes = what a power failure may have taken (ASYNC_FLUSH)."""
+
+    files: Any
+    engine: Any
+    store: Any
+    checkpoints: Any
+    readers: Any
+    clean: bool = False
+    unsynced_bytes: int = 0
+
+
+class Loop(NamedTuple):
+    """The event loop: soon(callback) = in the next iteration, call_at(epoch ms, callback) = a timer with cancel(),
+    failed(exception) = the log cannot be written: stop."""
+
+    soon: Callable[[Callable[[], Any]], Any]
+    call_at: Callable[[int, Callable[[], None]], Any]
+    failed: Callable[[Exception], None]
+
+
+class Broker:
+    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher from start() on.
+
+    connections  those that are open; their protocols add and remove themselves
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        clock: Any,
+        disk: Disk,
+        loop: Loop,
+        *,
+        codec: ArgumentCodec,
+        random_bytes: Callable[[int], bytes],
+    ):
+        self.config = config
+        self.clock = clock
+        self.model = Model()
+        self.turn = Turn(clock, loop.soon)
+        self.schedule = Schedule(loop.call_at, clock)
+        self.connections: set[Any] = set()
+        self.access: Any = None
+        self._disk = disk
+        self._loop = loop
+        self._codec = codec
+        self._random_bytes = random_bytes
+        self._checkpoint_due = False
+        self._closing = False
+
+    def start(self) -> Restored:
+        """Recover and be ready to serve. Raises LogCorrupt, StoreRefused."""
+        disk = self._disk
+        disk.store.open()
+        applier = Applier(self.model, self._make_queue, partial(table_of, self._codec))
+        restored = restore(disk.store, applier, self._scan)
+        disk.engine.start(restored.log.tail)
+        self._build_log(restored.log.counters)
+        applier.finish_replay()
+        self._build_parts(applier)
+        self._resume(restored)
+        self.turn.submit = self.submit
+        if IDS_KEY not in self.model.facts.stated:
+            fact = IdsFact(next_id=self.model.facts.next_id)
+            applier.apply(fact, self._append_state(encode(fact)))
+        if not self.model.vhosts:
+            self.topology.add_vhost(DEFAULT_VHOST)
+        self.topology.started()
+        return restored
+
+    def _scan(self, start: int, on_record: Callable[[Any], None], counters: tuple[int, ...]) -> Any:
+        disk = self._disk
+        return scan(
+            disk.files, start, on_record, counters=counters, unsynced_bytes=disk.unsynced_bytes, clean=disk.clean
+        )
+
+    def _build_log(self, counters: tuple[int, ...]) -> None:
+        config, disk, loop = self.config.log, self._disk, self._loop
+        self.log = CommitLog(
+            disk.engine,
+            self.clock,
+            loop.soon,
+            loop.failed,
+            segment_bytes=config.segment_bytes,
+            batch_bytes_max=config.batch_bytes,
+            tail_bytes=config.tail_bytes,
+            counters=counters,
+        )
+        self.tail = self.log.tail
+        self.reader = Reader(disk.engine, self.tail, loop.soon, config.segment_bytes)
+        self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail)
+        self.schedule.expire = self.cold.expire
+        self.publisher = Publisher(self.log, self.turn)
+
+    def _build_parts(self, applier: Applier) -> None:
+        disk, loop = self._disk, self._loop
+        self.retention = Retention(self.log, disk.files.first, loop.failed)
+        retainer = Retainer(self.model, self.log, self.retention, STATE)
+        ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, self._sync_log)
+        self.checkpointer = Checkpointer(self.model, self.log, ports, retainer, self.config.log.checkpoint_bytes)
+        self.topology = Topology(
+            self.model,
+            applier,
+            self.turn,
+            TopologyPorts(
+                self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits
+            ),
+            partial(Lifetimes, self.clock, self.schedule, loop.soon),
+        )
+
+    def _resume(self, restored: Restored) -> None:
+        """Hand over what recovery found: what the next checkpoint must hold, and heads that expire."""
+        checkpointer = self.checkpointer
+        checkpointer.stamp = restored.stamp.offset
+        checkpointer.gone |= restored.gone
+        for queue in self.model.queues.values():
+            checkpointer.restored(queue, restored.tails.get(queue.id, -1))
+            if restored.records:
+                checkpointer.touched[queue.id] = queue
+            if queue.ready:
+                self.cold.expire(queue)
+
+    def _make_queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Queue:
+        kind = LoggedQueue if fact.durable else Queue
+        queue = kind((fact.id, fact.vhost.encode(), fact.name), fact.durable, self.turn, self.tail)
+        queue.cold = self.cold
+        queue.wake_at = self.schedule.wake_at
+        queue.ttl_ms = int(arguments.get(TTL, -1))
+        if slot is not None:
+            queue.adopt(slot)
+        return queue
+
+    def _queue_deleted(self, queue: Queue) -> None:
+        self.schedule.forget(queue)
+        if queue.durable:
+            self.checkpointer.deleted(queue.id)
+
+    def _append_state(self, body: bytes) -> int:
+        self.turn.schedule()
+        offset: int = self.log.append(STATE, body)
+        return offset
+
+    def _sync_log(self, upto: int) -> None:
+        """In the checkpointer's thread: ASYNC_FLUSH says committed before it is synced, a checkpoint must not."""
+        if self.config.log.flush == "async" and upto:
+            self._disk.files.sync(upto - 1)
+
+    def virtual_host(self, name: str) -> VirtualHost:
+        """The virtual host of that name. Raises NotAllowed."""
+        vhost = self.model.vhosts.get(name)
+        if vhost is None:
+            raise NotAllowed(f"vhost {name} not found")
+        return vhost
+
+    def random_name(self, prefix: str) -> str:
+        """A name that nobody else has: the prefix and 22 characters."""
+        return random_name(prefix, self._random_bytes)
+
+    def submit(self) -> None:
+        """End of a turn: what was settled becomes *done* records, and the batch goes to the engine."""
+        settled = self.turn.settled
+        if settled:
+            self.turn.settled = []
+            for body in self.checkpointer.gather(settled):
+                self.log.append(DONE, body)
+        self.log.submit()
+        self.checkpointer.consider()
+        if not self._checkpoint_due and self.log.appended > self.checkpointer.stamp and not self._closing:
+            self._checkpoint_due = True
+            self.schedule.at(self.clock.ms + self.config.log.checkpoint_seconds * 1000, self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        self._checkpoint_due = False
+        if self.checkpointer.dirty and not self.checkpointer.running:
+            self.checkpointer.checkpoint()
+
+    def close(self, done: Callable[[], None]) -> None:
+        """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
+        self._closing = True
+        self.schedule.close()
+        self.submit()
+        self.checkpointer.close(partial(self.log.close, partial(self._closed, done)))
+
+    def _closed(self, done: Callable[[], None]) -> None:
+        self._disk.store.close()
+        done()

@@ -1,0 +1,216 @@
+"""Every option and limit of the broker: its type, its default, and what cannot work.
+
+The groups are the first part of a dotted key (`log.segment_bytes`), the fields the second; `data_dir` stands alone.
+Units end the names. `gateway/settings` fills these from files, environment and command line; `conf/gateway.yaml`
+says why each key is there. 1 KiB = 1024 bytes throughout.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+PAGE_BYTES = 4096
+SEGMENT_BYTES_MAX = (1 << 31) - PAGE_BYTES  # RocketMQ keeps a position in a segment as a signed 32-bit number
+SIZE_MAX = 1 << 50
+COUNT_MAX = 1 << 30
+UNIX_PATH_BYTES_MAX = 107  # sockaddr_un, less the final zero
+
+# Defaults that shrink with a smaller segment: key -> the share of the segment that it may be at most.
+SHARES_OF_SEGMENT = {"limits.message_bytes": 2, "log.batch_bytes": 1, "log.ahead_bytes": 1}
+
+
+class ConfigError(ValueError):
+    """A value that cannot work. The text names the dotted key, the value and what is allowed."""
+
+    def __init__(self, key: str, value: object, allowed: str):
+        super().__init__(f"{key}: {value!r} is not allowed; allowed: {allowed}")
+        self.key, self.value, self.allowed = key, value, allowed
+
+
+class Endpoint(NamedTuple):
+    """Where a listener binds: host and port, or the path of a Unix socket (then host is empty)."""
+
+    host: str
+    port: int
+    path: str
+
+
+def endpoint(text: str) -> Endpoint | None:
+    """Read `HOST:PORT`, `[v6]:PORT` or `unix:PATH`; None for `off`. Port 0 is any free port.
+    Raises ValueError, without a text for users, if it is none of these."""
+    if text == "off":
+        return None
+    if text.startswith("unix:"):
+        path = text[len("unix:") :]
+        if not path or "\0" in path or len(path.encode()) > UNIX_PATH_BYTES_MAX:
+            raise ValueError("bad socket path")
+        return Endpoint("", 0, path)
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("a v6 address stands in brackets")
+    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError("not an address")
+    return Endpoint(host, int(port), "")
+
+
+def _within(group: str, values: msgspec.Struct, bounds: dict[str, tuple[int, int]]) -> None:
+    for name, (low, high) in bounds.items():
+        value = getattr(values, name)
+        if not low <= value <= high:
+            raise ConfigError(f"{group}.{name}", value, f"{low}..{high}")
+
+
+class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `listeners.*`: HOST:PORT, [v6]:PORT, unix:PATH, or off."""
+
+    amqp: str = "127.0.0.1:5672"
+    http: str = "127.0.0.1:15672"
+    metrics: str = "127.0.0.1:15692"
+    amqps: str = "off"
+    mqtt: str = "off"
+    mqtts: str = "off"
+    stomp: str = "off"
+    stomps: str = "off"
+    remoting: str = "off"
+    remoting_vip: str = "off"
+    namesrv: str = "off"
+    https: str = "off"
+    grpc: str = "off"
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            key = f"listeners.{name}"
+            try:
+                endpoint(value)
+            except ValueError:
+                raise ConfigError(key, value, "HOST:PORT, [v6]:PORT, unix:PATH or off") from None
+
+
+SERVED = ("amqp", "http", "metrics")
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `log.*`: the commit log, its batches and its checkpoints."""
+
+    flush: Literal["sync", "async"] = "sync"
+    segment_bytes: int = GIB
+    batch_bytes: int = 8 * MIB
+    tail_bytes: int = 16 * MIB
+    ahead_bytes: int = 64 * MIB
+    checkpoint_seconds: int = 60
+    checkpoint_bytes: int = 256 * MIB
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "segment_bytes": (4 * PAGE_BYTES, SEGMENT_BYTES_MAX),
+            "batch_bytes": (PAGE_BYTES, self.segment_bytes),
+            "tail_bytes": (64 * KIB, SIZE_MAX),
+            "ahead_bytes": (PAGE_BYTES, self.segment_bytes),
+            "checkpoint_seconds": (1, 86400),
+            "checkpoint_bytes": (64 * KIB, SIZE_MAX),
+        }
+        _within("log", self, bounds)
+        if self.segment_bytes % PAGE_BYTES:
+            raise ConfigError("log.segment_bytes", self.segment_bytes, f"a multiple of {PAGE_BYTES}")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `limits.*`: what one client, and all of them, may take."""
+
+    message_bytes: int = 128 * MIB
+    held_bytes: int = MIB
+    output_bytes: int = MIB
+    memory_bytes: int = 0
+    disk_free_bytes: int = GIB
+    transient_queue_bytes: int = 256 * MIB
+    handshake_seconds: int = 10
+    connections: int = 65535
+    queues: int = 200_000
+    exchanges: int = 100_000
+    bindings: int = 1_000_000
+    channels_per_connection: int = 2047
+    consumers_per_channel: int = 10_000
+    unacked_per_channel: int = 1 << 18
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "message_bytes": (1, SEGMENT_BYTES_MAX // 2),
+            "held_bytes": (PAGE_BYTES, SIZE_MAX),
+            "output_bytes": (64 * KIB, SIZE_MAX),
+            "disk_free_bytes": (0, SIZE_MAX),
+            "transient_queue_bytes": (64 * KIB, SIZE_MAX),
+            "handshake_seconds": (1, 3600),
+            "connections": (1, COUNT_MAX),
+            "queues": (1, COUNT_MAX),
+            "exchanges": (1, COUNT_MAX),
+            "bindings": (1, COUNT_MAX),
+            "channels_per_connection": (1, 65535),
+            "consumers_per_channel": (1, COUNT_MAX),
+            "unacked_per_channel": (1, COUNT_MAX),
+        }
+        _within("limits", self, bounds)
+        if self.memory_bytes and not 32 * MIB <= self.memory_bytes <= SIZE_MAX:
+            allowed = f"0 (60 % of what the machine or its cgroup has) or {32 * MIB}..{SIZE_MAX}"
+            raise ConfigError("limits.memory_bytes", self.memory_bytes, allowed)
+
+
+class AmqpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `amqp.*`: what connection.tune offers; a client may lower each."""
+
+    frame_max_bytes: int = 128 * KIB
+    channel_max: int = 2047
+    heartbeat_seconds: int = 60
+
+    def __post_init__(self) -> None:
+        bounds = {"frame_max_bytes": (4096, MIB), "channel_max": (1, 65535), "heartbeat_seconds": (0, 65535)}
+        _within("amqp", self, bounds)
+
+
+class DefinitionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `definitions.*`: users, virtual hosts, permissions and topology from RabbitMQ's JSON."""
+
+    file: str = ""
+
+
+class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `access.*`: who may connect from where, and how long a checked password is remembered."""
+
+    loopback_users: tuple[str, ...] = ("guest",)
+    password_cache_seconds: int = 300
+
+    def __post_init__(self) -> None:
+        _within("access", self, {"password_cache_seconds": (0, 86400)})
+
+
+class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `logging.*`: the operator's log on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration. Raises ConfigError where two keys contradict each other."""
+
+    data_dir: str = "./mqgateway-data"
+    listeners: Listeners = Listeners()
+    log: LogConfig = LogConfig()
+    limits: Limits = Limits()
+    amqp: AmqpConfig = AmqpConfig()
+    definitions: DefinitionsConfig = DefinitionsConfig()
+    access: AccessConfig = AccessConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+    def __post_init__(self) -> None:
+        if not self.data_dir or "\0" in self.data_dir:
+            raise ConfigError("data_dir", self.data_dir, "the path of a directory")
+        half = self.log.segment_bytes // SHARES_OF_SEGMENT["limits.message_bytes"]
+        if self.limits.message_bytes > half:
+            allowed = f"1..{half}, half of log.segment_bytes: one message is one record in one segment"
+            raise ConfigError("limits.message_bytes", self.limits.message_bytes, allowed)

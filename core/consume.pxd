@@ -1,0 +1,17 @@
+from core.queue.delivery cimport Consumer
+
+
+cdef class Unacked:
+    cdef readonly long long base, head
+    cdef list _consumers
+    cdef long long[::1] _offsets
+    cdef readonly Py_ssize_t count
+    cdef Py_ssize_t _mask
+    cpdef long long add(self, Consumer consumer, long long offset) except? -1
+    cpdef int acknowledge(self, long long tag, bint multiple) except? -1
+    cpdef int give_back(self, long long tag, bint multiple) except? -1
+    cdef bint _settle(self, Py_ssize_t slot, bint requeue) except? -1
+    cdef _grow(self)
+    cdef _advance(self)
+    cdef bint known(self, long long tag, bint multiple) except? -1
+    cdef int _settle_all(self, long long tag, bint multiple, bint requeue) except? -1

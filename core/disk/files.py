@@ -1,0 +1,347 @@
+"""The log's segment files, and the directory that belongs to one broker at a time.
+
+    DATA/lock            held by the broker that runs here
+    DATA/abort           is there while it runs: found at start, the last stop was not a clean one
+    DATA/commitlog/%020d segments of `segment_bytes`, named by the log offset at which they begin
+
+A segment is a sparse file of full size. Ahead of the log's end it is filled with zeros and synced, off the loop, so
+that a batch neither grows a file nor meets a full disk. Methods that read, write or fill block: worker threads call
+them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from core.errors import StoreRefused
+
+AHEAD_BYTES = 64 << 20
+CHUNK_BYTES = 4 << 20
+IOV_MAX = 1024
+NAME_DIGITS = 20
+ZEROS = bytes(1 << 20)
+
+Part = tuple[int, Sequence[Any]]  # log offset, buffers that lie there one behind the other
+
+
+class FileOps:
+    """Every system call made for the log, so that a simulated disk can stand in."""
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading and writing; the file is made when it is not there."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def close(self, fd: int) -> None:
+        """Give the descriptor back."""
+        os.close(fd)
+
+    def write(self, fd: int, buffers: Sequence[Any], at: int) -> int:
+        """Write buffers at `at` and return how many bytes went: perhaps not all."""
+        return os.pwritev(fd, buffers, at)
+
+    def read(self, fd: int, size: int, at: int) -> bytes:
+        """Up to `size` bytes at `at`."""
+        return os.pread(fd, size, at)
+
+    def sync(self, fd: int) -> None:
+        """fdatasync."""
+        os.fdatasync(fd)
+
+    def set_size(self, fd: int, size: int) -> None:
+        """Truncate or extend; what is added takes no space yet."""
+        os.ftruncate(fd, size)
+
+    def next_data(self, fd: int, at: int) -> int:
+        """The first place at or after `at` that is not in a hole, or -1 when only holes follow."""
+        try:
+            return os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return -1
+            return at  # a file system that does not know
+
+    def sizes(self, directory: str) -> dict[str, int]:
+        """Name and size of every file in the directory, which is made when it is not there."""
+        os.makedirs(directory, mode=0o750, exist_ok=True)
+        with os.scandir(directory) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
+    def remove(self, path: str) -> None:
+        """Unlink."""
+        os.unlink(path)
+
+    def sync_directory(self, path: str) -> None:
+        """Make names that came or went in the directory durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free_bytes(self, path: str) -> int:
+        """Free for us on that file system."""
+        stat = os.statvfs(path)
+        return stat.f_bavail * stat.f_frsize
+
+
+class DataDirectory:
+    """Takes the directory for this process; raises StoreRefused with one clear line when that cannot be."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise StoreRefused(f"data directory {self.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(self._lock_fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._lock_fd)
+            raise StoreRefused(f"data directory {self.path} is in use by another broker (process {owner})") from None
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, b"%d\n" % os.getpid(), 0)
+        self._abort = self.path / "abort"
+        self.unclean = self._abort.exists()  # the last broker here was not stopped, it ended
+
+    def mark_running(self) -> None:
+        """From here on, an end without mark_stopped() is an unclean one."""
+        self._abort.write_text(f"{os.getpid()}\n")
+        FileOps().sync_directory(str(self.path))
+
+    def mark_stopped(self) -> None:
+        """Everything is on disk: the next start need not look for a torn tail."""
+        self._abort.unlink(missing_ok=True)
+        FileOps().sync_directory(str(self.path))
+
+    def release(self) -> None:
+        """Let another broker have it."""
+        os.close(self._lock_fd)
+
+
+class Segment:
+    """One open file. `users` are jobs under way; a removed one is closed when the last is through."""
+
+    def __init__(self, base: int, fd: int):
+        self.base = base
+        self.fd = fd
+        self.users = 0
+        self.removed = False
+
+
+class SegmentFiles:
+    """All segments of one log, contiguous from `first` to `end`; filled with zeros and synced up to `filled_to`."""
+
+    def __init__(
+        self, directory: str | Path, segment_bytes: int, *, ahead_bytes: int = AHEAD_BYTES, ops: FileOps | None = None
+    ):
+        self.directory = str(directory)
+        self.segment_bytes = segment_bytes
+        self.ahead_bytes = min(ahead_bytes, segment_bytes)
+        self._ops = ops or FileOps()
+        self._lock = Lock()
+        self._segments: list[Segment] = []
+        self._load()
+        self.filled_to = self.first
+
+    @property
+    def first(self) -> int:
+        """The log offset at which the oldest segment begins."""
+        return self._segments[0].base if self._segments else 0
+
+    @property
+    def end(self) -> int:
+        """The log offset at which the newest segment ends."""
+        return self._segments[-1].base + self.segment_bytes if self._segments else 0
+
+    def start(self, tail: int) -> None:
+        """Recovery found the log's end: zeros are to be made from here on."""
+        self.filled_to = tail
+
+    def write_and_sync(self, parts: Sequence[Part], sync: bool) -> None:
+        """Write a batch; with `sync`, return when it is durable. A segment that is left is always synced."""
+        for number, (offset, buffers) in enumerate(parts):
+            segment = self._take(offset)
+            try:
+                self._write(segment.fd, buffers, offset - segment.base)
+                if sync or number + 1 < len(parts):
+                    self._ops.sync(segment.fd)
+            finally:
+                self._give(segment)
+
+    def sync(self, offset: int) -> None:
+        """Make the segment of `offset` durable: for ASYNC_FLUSH, now and then."""
+        segment = self._take(offset)
+        try:
+            self._ops.sync(segment.fd)
+        finally:
+            self._give(segment)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes at `offset`, within one segment; fewer only where the segment ends."""
+        segment = self._take(offset)
+        try:
+            at = offset - segment.base
+            size = min(size, self.segment_bytes - at)
+            data = self._ops.read(segment.fd, size, at)
+            while len(data) < size:
+                more = self._ops.read(segment.fd, size - len(data), at + len(data))
+                if not more:
+                    raise OSError(errno.EIO, f"segment {segment.base:020d} is shorter than it was")
+                data += more
+            return data
+        finally:
+            self._give(segment)
+
+    def next_data(self, offset: int) -> int:
+        """The first offset at or after `offset` that may hold anything but zeros; `end` when there is none."""
+        while offset < self.end:
+            segment = self._take(offset)
+            try:
+                at = self._ops.next_data(segment.fd, offset - segment.base)
+            finally:
+                self._give(segment)
+            if 0 <= at < self.segment_bytes:
+                return segment.base + at
+            offset = segment.base + self.segment_bytes
+        return self.end
+
+    def fill(self) -> int:
+        """Fill the next chunk with zeros, in a new segment when this one ends; sync; return the new `filled_to`."""
+        at = self.filled_to
+        if at >= self.end:
+            self._create(at)
+        segment = self._take(at)
+        try:
+            upto = min(at + CHUNK_BYTES, segment.base + self.segment_bytes)
+            self._zero(segment, at, upto)
+        finally:
+            self._give(segment)
+        self.filled_to = upto
+        return upto
+
+    def erase(self, offset: int, upto: int) -> None:
+        """Overwrite what lies from `offset` to `upto` with zeros, durably."""
+        while offset < upto:
+            segment = self._take(offset)
+            try:
+                stop = min(upto, segment.base + self.segment_bytes)
+                self._zero(segment, offset, stop)
+            finally:
+                self._give(segment)
+            offset = stop
+
+    def remove_front(self, upto: int) -> list[int]:
+        """Remove every segment that ends at or before `upto`, but never the last; return where they began."""
+        gone = []
+        while len(self._segments) > 1 and self._segments[0].base + self.segment_bytes <= upto:
+            with self._lock:
+                segment = self._segments.pop(0)
+                segment.removed = True
+                unused = not segment.users
+            self._ops.remove(self._path(segment.base))
+            if unused:
+                self._ops.close(segment.fd)
+            gone.append(segment.base)
+        if gone:
+            self._ops.sync_directory(self.directory)
+        return gone
+
+    def free_bytes(self) -> int:
+        """Free on the log's file system."""
+        return self._ops.free_bytes(self.directory)
+
+    def close(self) -> None:
+        """Close every file, those in use when their job is through."""
+        with self._lock:
+            for segment in self._segments:
+                segment.removed = True
+                if not segment.users:
+                    self._ops.close(segment.fd)
+            self._segments = []
+
+    def _load(self) -> None:
+        """Open what is there, and refuse what cannot be a log of ours."""
+        try:
+            sizes = self._ops.sizes(self.directory)
+        except OSError as error:
+            raise StoreRefused(f"log directory {self.directory}: {error.strerror}") from None
+        names = sorted(name for name in sizes if len(name) == NAME_DIGITS and name.isdigit())
+        if names and sizes[names[-1]] == 0:  # made, and not yet given its size
+            self._ops.remove(self._path(int(names.pop())))
+        for number, name in enumerate(names):
+            if sizes[name] != self.segment_bytes:
+                raise StoreRefused(
+                    f"log segment {name} has {sizes[name]} bytes, but log.segment_bytes is {self.segment_bytes}: "
+                    "set it to the size this log was made with"
+                )
+            if int(name) != int(names[0]) + number * self.segment_bytes:
+                raise StoreRefused(f"log segment {int(names[0]) + number * self.segment_bytes:020d} is missing")
+            self._segments.append(Segment(int(name), self._ops.open(self._path(int(name)))))
+
+    def _create(self, base: int) -> None:
+        """Make the segment that begins at `base`: sparse, of full size, its name durable."""
+        if self._segments:
+            assert base == self.end
+        base -= base % self.segment_bytes
+        fd = self._ops.open(self._path(base))
+        try:
+            self._ops.set_size(fd, self.segment_bytes)
+            self._ops.sync(fd)
+            self._ops.sync_directory(self.directory)
+        except OSError:
+            self._ops.close(fd)
+            raise
+        with self._lock:
+            self._segments.append(Segment(base, fd))
+
+    def _path(self, base: int) -> str:
+        return f"{self.directory}/{base:0{NAME_DIGITS}d}"
+
+    def _take(self, offset: int) -> Segment:
+        with self._lock:
+            number = (offset - self.first) // self.segment_bytes
+            if not self._segments or not 0 <= number < len(self._segments):
+                raise OSError(errno.ENOENT, f"no segment holds log offset {offset}")
+            segment = self._segments[number]
+            segment.users += 1
+            return segment
+
+    def _give(self, segment: Segment) -> None:
+        with self._lock:
+            segment.users -= 1
+            unused = segment.removed and not segment.users
+        if unused:
+            self._ops.close(segment.fd)
+
+    def _zero(self, segment: Segment, offset: int, upto: int) -> None:
+        at, end = offset - segment.base, upto - segment.base
+        while at < end:
+            step = min(end - at, len(ZEROS))
+            self._write(segment.fd, [ZEROS if step == len(ZEROS) else ZEROS[:step]], at)
+            at += step
+        self._ops.sync(segment.fd)
+
+    def _write(self, fd: int, buffers: Sequence[Any], at: int) -> None:
+        """Write all of them, however little a call takes."""
+        left = list(buffers)
+        while left:
+            some = left[:IOV_MAX]
+            written = self._ops.write(fd, some, at)
+            if written <= 0:
+                raise OSError(errno.EIO, f"a write at {at} took nothing")
+            at += written
+            done = 0
+            while done < len(some) and written >= len(some[done]):
+                written -= len(some[done])
+                done += 1
+            del left[:done]
+            if written:
+                left[0] = memoryview(left[0])[written:]

@@ -1,0 +1,51 @@
+from core.clock cimport Clock
+from core.log.liveness cimport Liveness
+from core.log.record cimport Encoder
+from core.log.tail cimport Tail
+from core.message cimport Message
+
+
+cdef class Waiter:
+    cdef public long long batch_no
+    cpdef long long mark(self) except? -1
+    cpdef committed(self, long long mark)
+
+
+cdef class Batch:
+    cdef list parts, pages
+    cdef long long start, end
+
+
+cdef class CommitLog:
+    cdef readonly long long appended, committed, batch_no, batches, records
+    cdef readonly long long segment_bytes, batch_bytes_max
+    cdef readonly Tail tail
+    cdef readonly Liveness liveness
+    cdef readonly object engine
+    cdef object _soon, _failed, _done_callback, _release_callback
+    cdef Clock _clock
+    cdef Encoder _encoder
+    cdef long long[::1] _next
+    cdef list _pool, _pages, _parts, _buffers, _waiters
+    cdef object _closed, _marked, _callbacks, _view
+    cdef bytearray _page
+    cdef Py_ssize_t _page_at, _run_at, _pages_wanted
+    cdef long long _part_at, _batch_at, _batch_bytes, _segment_end
+    cdef Batch _in_flight
+    cdef bint _together
+    cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count) except? -1
+    cpdef long long append(self, int kind, bytes body) except? -1
+    cpdef wait(self, Waiter waiter)
+    cpdef when_committed(self, callback)
+    cpdef submit(self)
+    cdef long long _append(self, int kind) except? -1
+    cdef _make_way(self, Py_ssize_t size)
+    cdef _roll(self)
+    cdef _take_page(self)
+    cdef _end_run(self)
+    cdef _end_part(self)
+    cdef _cut(self)
+    cdef _close(self)
+    cdef _send(self)
+    cdef _recycle(self, list pages)
+    cdef _begin(self)

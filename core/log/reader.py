@@ -1,0 +1,138 @@
+"""Cold reads: messages by their place in the log, from the tail or from blocks that a reader thread fetches.
+
+Units that lie near each other are read as one block. The loop never touches the disk; what comes back is checked and
+decoded on it, a bounded block at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from core.errors import LogCorrupt
+from core.log.engine import LogEngine
+from core.log.tail import Tail
+from core.log.view import decode_message
+from core.message import Message
+
+GAP_BYTES_MAX = 64 << 10  # between two units of one block: cheaper to read than to ask twice
+BLOCK_BYTES_MAX = 1 << 20  # or one bigger record
+READS_MAX = 8  # blocks under way
+
+Unit = tuple[int, int]  # log offset, size
+Done = Callable[[list[Message] | Exception], None]
+
+
+class Block:
+    """Consecutive units of one fetch: from `start` to `end` in the log; `places` = their indexes in the fetch."""
+
+    def __init__(self, fetch: Fetch, start: int):
+        self.fetch = fetch
+        self.start = self.end = start
+        self.places: list[int] = []
+
+
+class Fetch:
+    """One call of Reader.fetch: done when `missing` blocks are there, or at the first error."""
+
+    def __init__(self, units: Sequence[Unit], done: Done):
+        self.units = units
+        self.done: Done | None = done
+        self.messages: list[Message | None] = [None] * len(units)
+        self.missing = 0
+
+
+class Reader:
+    """fetch() gives messages for units. pending = blocks asked for and not yet decoded, blocks = read since start."""
+
+    def __init__(self, engine: LogEngine, tail: Tail, soon: Callable[..., object], segment_bytes: int):
+        self._engine = engine
+        self._tail = tail
+        self._soon = soon
+        self._segment_bytes = segment_bytes
+        self._waiting: deque[Block] = deque()
+        self._reading = 0
+        self.blocks = 0
+
+    @property
+    def pending(self) -> int:
+        """Blocks asked for and not yet decoded."""
+        return self._reading + len(self._waiting)
+
+    def fetch(self, units: Sequence[Unit], done: Done) -> None:
+        """done(messages in the order of units), or done(exception): never from inside this call.
+
+        A unit is (log offset, size). Units must be committed, or still in the tail.
+        """
+        fetch = Fetch(units, done)
+        for block in self._blocks(fetch):
+            fetch.missing += 1
+            self._waiting.append(block)
+        if not fetch.missing:
+            self._soon(partial(self._finish, fetch))
+        self._read()
+
+    def _blocks(self, fetch: Fetch) -> list[Block]:
+        """Serve what the tail holds; gather the rest into blocks."""
+        cold: list[tuple[int, int, int]] = []
+        for place, (offset, size) in enumerate(fetch.units):
+            message = self._tail.get(offset)
+            if message is None:
+                cold.append((offset, size, place))
+            else:
+                fetch.messages[place] = message
+        blocks: list[Block] = []
+        for offset, size, place in sorted(cold):
+            block = blocks[-1] if blocks else None
+            if block is None or not self._belongs(block, offset, size):
+                block = Block(fetch, offset)
+                blocks.append(block)
+            block.end = max(block.end, offset + size)
+            block.places.append(place)
+        return blocks
+
+    def _belongs(self, block: Block, offset: int, size: int) -> bool:
+        return (
+            offset - block.end <= GAP_BYTES_MAX
+            and offset + size - block.start <= BLOCK_BYTES_MAX
+            and offset // self._segment_bytes == block.start // self._segment_bytes
+        )
+
+    def _read(self) -> None:
+        while self._waiting and self._reading < READS_MAX:
+            block = self._waiting.popleft()
+            if block.fetch.done is not None:  # not one whose fetch has failed
+                self._reading += 1
+                self._engine.read(block.start, block.end - block.start, partial(self._got, block))
+
+    def _got(self, block: Block, data: bytes | Exception) -> None:
+        """A block is there: decode its units; the last one ends the fetch."""
+        self._reading -= 1
+        self.blocks += 1
+        fetch = block.fetch
+        done = fetch.done
+        if done is not None:
+            error = data if isinstance(data, Exception) else self._decode(block, data)
+            fetch.missing -= 1
+            if error is not None:
+                fetch.done = None
+                done(error)
+            elif not fetch.missing:
+                self._finish(fetch)
+        self._read()
+
+    def _decode(self, block: Block, data: bytes) -> LogCorrupt | None:
+        fetch = block.fetch
+        try:
+            for place in block.places:
+                offset, size = fetch.units[place]
+                fetch.messages[place] = decode_message(data, offset - block.start, size, offset)
+        except LogCorrupt as error:
+            return error
+        return None
+
+    def _finish(self, fetch: Fetch) -> None:
+        done, fetch.done = fetch.done, None
+        if done is not None:
+            done([message for message in fetch.messages if message is not None])

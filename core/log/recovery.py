@@ -1,0 +1,168 @@
+"""Start-up: walk the log from a checkpoint, find its end, cut a torn tail, refuse a damaged log.
+
+A batch is synced before the next one is written, and every record says where its batch began. So, at the first place
+that holds no valid record:
+- nothing valid follows: the log ends here; what lies behind is a torn record, or zeros;
+- records of the same batch follow: the batch was torn, none of it was ever confirmed: cut it here;
+- a record of a later batch follows: the batch was complete once, so the log is damaged: refuse, and name the offset.
+A record counts only where its own log offset says it lies: recycled space holds old records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.errors import LogCorrupt
+from core.log.view import BLANK, CUT_SHORT, View
+
+BLOCK_BYTES = 4 << 20
+KINDS = 5
+MAGIC = bytes.fromhex("daa320a7")
+MAGIC_AT, OFFSET_AT, OFFSET_END = 4, 28, 36  # in a record
+
+
+class Files(Protocol):
+    """Of core.disk.files.SegmentFiles, what recovery uses. All of it blocks."""
+
+    segment_bytes: int
+
+    @property
+    def first(self) -> int:
+        """Offset of the first segment."""
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last segment."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of one segment."""
+
+    def next_data(self, offset: int) -> int:
+        """The next offset that is not in a hole."""
+
+    def erase(self, offset: int, upto: int) -> None:
+        """Zeros, durably."""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """tail = the log's end; counters = the next queue offset of each kind; cut_bytes = what a torn batch left."""
+
+    tail: int
+    records: int
+    cut_bytes: int
+    counters: tuple[int, ...]
+
+
+def scan(
+    files: Files,
+    start: int,
+    on_record: Callable[[View], None],
+    *,
+    counters: tuple[int, ...] = (0,) * KINDS,
+    unsynced_bytes: int = 0,
+    clean: bool = False,
+) -> Recovered:
+    """Call on_record(view) for every record from `start` on; the view holds it only during the call.
+
+    start           a record's offset, or 0 = whatever the log still begins with
+    counters        as CommitLog.counters() gave them at `start`
+    unsynced_bytes  ASYNC_FLUSH: later batches may follow a hole up to so far behind it and be cut with it
+    clean           the last broker stopped cleanly: there can be no torn tail
+    Raises LogCorrupt.
+    """
+    if start and not files.first <= start <= files.end:
+        raise LogCorrupt(f"the state reflects the log up to {start}, but it spans {files.first} to {files.end}")
+    walk = _Walk(files, on_record, counters)
+    tail = walk.run(max(start, files.first))
+    dirty_to = _survey(files, tail, unsynced_bytes)
+    if dirty_to > tail:
+        if clean:
+            raise LogCorrupt(
+                f"the log is damaged at offset {tail}: it was closed cleanly, but no valid record is there"
+            )
+        files.erase(tail, dirty_to)
+    return Recovered(tail, walk.records, dirty_to - tail, tuple(walk.counters))
+
+
+class _Walk:
+    def __init__(self, files: Files, on_record: Callable[[View], None], counters: tuple[int, ...]):
+        self._files = files
+        self._on_record = on_record
+        self._view = View()
+        self._found = 0
+        self.counters = list(counters)
+        self.records = 0
+
+    def run(self, offset: int) -> int:
+        """Go from record to record and return the offset of the first that is not valid."""
+        files, view = self._files, self._view
+        wanted = BLOCK_BYTES
+        while offset < files.end:
+            segment_end = offset - offset % files.segment_bytes + files.segment_bytes
+            block = files.read(offset, min(wanted, segment_end - offset))
+            at = self._records(block, offset)
+            offset += at
+            if self._found == BLANK and view.size == segment_end - offset:
+                offset = segment_end
+            elif self._found != CUT_SHORT:
+                return offset
+            elif at == 0:  # it begins the block: read all of it, if it can be a record at all
+                if len(block) >= segment_end - offset or view.size > segment_end - offset:
+                    return offset
+                wanted = view.size
+                continue
+            wanted = BLOCK_BYTES
+        return offset
+
+    def _records(self, block: bytes, offset: int) -> int:
+        """Take the records at the beginning of the block; return where they end, with the reason in _found."""
+        view, counters, on_record = self._view, self.counters, self._on_record
+        parse = view.parse
+        at = records = 0
+        while (size := parse(block, at, offset + at)) > 0:
+            on_record(view)
+            counters[view.kind] = view.queue_offset + 1
+            records += 1
+            at += size
+        self.records += records
+        self._found = size
+        return at
+
+
+def _survey(files: Files, tail: int, unsynced_bytes: int) -> int:
+    """Look at all that lies behind the log's end. Returns the offset behind the last byte that is not zero."""
+    dirty_to = at = tail
+    view = View()
+    zeros = bytes(BLOCK_BYTES)
+    while (at := files.next_data(at)) < files.end:
+        segment_end = at - at % files.segment_bytes + files.segment_bytes
+        block = files.read(at, min(BLOCK_BYTES, segment_end - at))
+        if block != zeros[: len(block)]:
+            dirty_to = at + len(block.rstrip(b"\0"))
+            _refuse_later_batches(files, view, (block, at), tail, unsynced_bytes)
+        if at + len(block) == segment_end:
+            at = segment_end
+        else:
+            at += len(block) - OFFSET_END  # so that a record's head is seen whole in one of two blocks
+    return dirty_to
+
+
+def _refuse_later_batches(files: Files, view: View, place: tuple[bytes, int], tail: int, unsynced_bytes: int) -> None:
+    """Raise LogCorrupt when the block holds a valid record, in its place, of a batch that began behind `tail`."""
+    block, offset = place
+    found = block.find(MAGIC, MAGIC_AT)
+    while found >= 0:
+        at = found - MAGIC_AT
+        own = offset + at
+        if own > tail and int.from_bytes(block[at + OFFSET_AT : at + OFFSET_END], "big") == own:
+            record = files.read(own, int.from_bytes(block[at:found], "big"))
+            valid = view.parse(record, 0, own) > 0
+            if valid and view.batch_offset > tail and own + view.size > tail + unsynced_bytes:
+                raise LogCorrupt(
+                    f"the log is damaged at offset {tail}: no valid record is there, but batches written later follow "
+                    f"(at {own}, for one); restore the segment from a backup or a replica"
+                )
+        found = block.find(MAGIC, found + 1)

@@ -1,0 +1,14 @@
+from core.message cimport Message
+
+
+cdef class Tail:
+    cdef list _ring
+    cdef Py_ssize_t _head, _count, _mask, _hint
+    cdef readonly long long bytes_held
+    cdef public long long bytes_max
+    cdef long long _committed
+    cpdef add(self, Message message)
+    cpdef Message get(self, long long offset)
+    cpdef released(self, long long committed)
+    cdef _shrink(self)
+    cdef _grow(self)

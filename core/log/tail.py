@@ -1,0 +1,106 @@
+"""The newest messages of the log, kept in memory: whoever keeps up reads here.
+
+A ring in log order, bounded in bytes of record. What is not committed yet stays whatever its size, since it cannot be
+read from the disk; flow control bounds that.
+"""
+
+from __future__ import annotations
+
+import cython
+
+if cython.compiled:
+    from cython.cimports.core.message import Message
+else:
+    from core.message import Message
+
+RING_MIN = cython.declare(cython.Py_ssize_t, 256)
+
+
+@cython.final
+@cython.cclass
+class Tail:
+    """`bytes_held` never exceeds `bytes_max` by more than what waits for its commit."""
+
+    def __init__(self, bytes_max: cython.longlong):
+        self.bytes_max = bytes_max
+        self.bytes_held = 0
+        self._ring = [None] * RING_MIN
+        self._mask = RING_MIN - 1
+        self._head = self._count = self._hint = 0
+        self._committed = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @cython.ccall
+    def add(self, message: Message):
+        """Hold the message just appended: its offset is above all others'."""
+        if self._count > self._mask:
+            self._grow()
+        self._ring[(self._head + self._count) & self._mask] = message
+        self._count += 1
+        self.bytes_held += message.record_size
+        if self.bytes_held > self.bytes_max:
+            self._shrink()
+
+    @cython.ccall
+    def get(self, offset: cython.longlong) -> Message:
+        """The message whose record lies at `offset`, or None when it is held no more. Fast when asked in log order."""
+        ring: list = self._ring
+        message: Message
+        if self._hint < self._count:  # the one after the last one asked for
+            message = ring[(self._head + self._hint) & self._mask]
+            if message.offset == offset:
+                self._hint += 1
+                return message
+        low: cython.Py_ssize_t = 0
+        high: cython.Py_ssize_t = self._count
+        middle: cython.Py_ssize_t
+        while low < high:
+            middle = (low + high) >> 1
+            message = ring[(self._head + middle) & self._mask]
+            if message.offset < offset:
+                low = middle + 1
+            else:
+                high = middle
+        if low < self._count:
+            message = ring[(self._head + low) & self._mask]
+            if message.offset == offset:
+                self._hint = low + 1
+                return message
+        return None
+
+    @cython.ccall
+    def released(self, committed: cython.longlong):
+        """The log is committed up to here: what lies before it may be dropped when the bound asks for it."""
+        self._committed = committed
+        if self.bytes_held > self.bytes_max:
+            self._shrink()
+
+    @cython.cfunc
+    def _shrink(self):
+        """Drop the oldest committed messages until the bound is kept."""
+        message: Message
+        while self._count and self.bytes_held > self.bytes_max:
+            message = self._ring[self._head]
+            if message.offset >= self._committed:
+                break
+            self._ring[self._head] = None
+            self.bytes_held -= message.record_size
+            self._head = (self._head + 1) & self._mask
+            self._count -= 1
+            if self._hint:
+                self._hint -= 1
+        if self._mask >= RING_MIN * 2 and self._count < self._mask >> 3:
+            self._resize((self._mask + 1) >> 1)
+
+    @cython.cfunc
+    def _grow(self):
+        """The ring is full: double it."""
+        self._resize((self._mask + 1) << 1)
+
+    def _resize(self, slots: int):
+        kept = [self._ring[(self._head + i) & self._mask] for i in range(self._count)]
+        self._ring = kept + [None] * (slots - len(kept))
+        self._head = 0
+        self._mask = slots - 1

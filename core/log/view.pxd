@@ -1,0 +1,31 @@
+from core.message cimport Message
+
+cpdef enum:
+    BLANK = 0
+    INVALID = -1
+    CUT_SHORT = -2
+
+
+cdef class View:
+    cdef bytes _buffer
+    cdef Py_ssize_t _at, _body_at, _properties_at, _properties_end
+    cdef Py_ssize_t _q_at, _q_end, _address_at, _address_end, _expire_at, _expire_end
+    cdef Py_ssize_t _origin_at, _origin_end, _tail_at, _tail_end
+    cdef readonly int kind
+    cdef readonly long long offset, queue_offset, batch_offset, store_ms
+    cdef readonly Py_ssize_t size, body_size
+    cdef readonly unsigned int flag
+    cpdef Py_ssize_t parse(self, bytes buffer, Py_ssize_t at, long long offset) except? -1
+    cdef bint _lay_out(self, unsigned char* b, Py_ssize_t at) noexcept
+    cdef bint _verify(self, unsigned char* b, Py_ssize_t at) except? -1
+    cpdef bytes body(self)
+    cpdef places(self)
+    cpdef link(self)
+    cpdef Message message(self)
+    cdef long long _decimal(self, unsigned char* b, Py_ssize_t at, Py_ssize_t end) except? -1
+    cdef _find_properties(self, unsigned char* b)
+    cdef _name(self, unsigned char* b, Py_ssize_t at, Py_ssize_t n, Py_ssize_t end)
+
+
+cdef bint same(unsigned char* b, Py_ssize_t at, Py_ssize_t n, bytes text) noexcept
+cdef read_places(bytes text, Py_ssize_t at)

@@ -1,0 +1,286 @@
+"""Reading one record of the log: see record.py for its bytes.
+
+A View checks a record where it lies in a block and finds its fields; nothing is copied until asked for. Recovery uses
+one View for all records, the reader one per fetch.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import cython
+
+from core.errors import LogCorrupt
+
+if cython.compiled:
+    from cython.cimports.core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE, crc_range
+    from cython.cimports.core.message import Message, new_message
+    from cython.cimports.core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, take, varint_size
+else:
+    from core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE, crc_range
+    from core.message import Message, new_message
+    from core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, take, varint_size
+
+    BLANK, INVALID, CUT_SHORT = 0, -1, -2  # what parse() returns instead of a size
+
+MAGIC = cython.declare(cython.uint, 0xDAA320A7)
+BLANK_MAGIC = cython.declare(cython.uint, 0xCBD43194)
+CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
+MIN_BYTES = cython.declare(cython.Py_ssize_t, 88 + 1 + 2 + 20)
+TOPICS = cython.declare(tuple, (b"CORDUROY_MESSAGE", b"CORDUROY_STATE", b"CORDUROY_DONE", b"CORDUROY_LINK"))
+CRC_NAME = cython.declare(bytes, b"__CRC32#\x01")
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def same(b: cython.p_uchar, at: cython.Py_ssize_t, n: cython.Py_ssize_t, text: bytes) -> cython.bint:
+    """The n bytes at `at` are `text`."""
+    if n != len(text):
+        return False
+    t: cython.p_uchar = text
+    i: cython.Py_ssize_t
+    for i in range(n):  # noqa: SIM110 - a C loop
+        if b[at + i] != t[i]:
+            return False
+    return True
+
+
+@cython.cfunc
+def read_places(text: bytes, at: cython.Py_ssize_t):
+    """Places from `at` to the end, as array of flat triples (queue id, queue offset, tags code)."""
+    b: cython.p_uchar = text
+    end: cython.Py_ssize_t = len(text)
+    out = array("q")
+    value: cython.ulonglong
+    code: cython.longlong
+    while at < end:
+        value = rd_varint(b, at, end)
+        at += varint_size(value)
+        out.append(value >> 1)
+        coded: cython.bint = value & 1
+        value = rd_varint(b, at, end)
+        at += varint_size(value)
+        out.append(value)
+        code = 0
+        if coded:
+            if at + 8 > end:
+                raise ValueError("places do not end with a place")
+            code = int.from_bytes(take(b, at, 8), "big", signed=True)
+            at += 8
+        out.append(code)
+    return out
+
+
+@cython.final
+@cython.cclass
+class View:
+    """One record: kind, offset, size, queue_offset, batch_offset, store_ms, flag, body_size (with its block behind)."""
+
+    def __init__(self):
+        self._buffer = b""
+        self.kind = 0
+        self.offset = self.queue_offset = self.batch_offset = self.store_ms = 0
+        self.size = self.body_size = self.flag = 0
+        self._at = self._body_at = self._properties_at = self._properties_end = 0
+        self._q_at = self._q_end = self._address_at = self._address_end = self._expire_at = self._expire_end = 0
+        self._origin_at = self._origin_end = self._tail_at = self._tail_end = 0
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def parse(self, buffer: bytes, at: cython.Py_ssize_t, offset: cython.longlong) -> cython.Py_ssize_t:
+        """Look at the record at `at`, which lies at `offset` in the log.
+
+        Returns its size, BLANK for the filler at a segment's end, CUT_SHORT when it does not end in this buffer, or
+        INVALID: no record, not of this place, or its CRC is wrong.
+        """
+        b: cython.p_uchar = buffer
+        left: cython.Py_ssize_t = len(buffer) - at
+        if left < 8:
+            return CUT_SHORT
+        magic: cython.uint = rd32(b, at + 4)
+        size: cython.Py_ssize_t = rd32(b, at)
+        if magic == BLANK_MAGIC:
+            self.size = size
+            return BLANK if size >= 8 else INVALID
+        if magic != MAGIC or size < MIN_BYTES:
+            return INVALID
+        if left < HEAD_BYTES:
+            return CUT_SHORT
+        if rd64(b, at + 28) != cython.cast(cython.ulonglong, offset):
+            return INVALID
+        self.size = size
+        if left < size:
+            return CUT_SHORT
+        self._buffer = buffer
+        self._at = at
+        self.offset = offset
+        if not self._lay_out(b, at) or not self._verify(b, at):
+            return INVALID
+        return size
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def _lay_out(self, b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.bint:
+        """Find body, topic and properties; False when their sizes do not add up to the record's."""
+        end: cython.Py_ssize_t = at + self.size
+        self.body_size = rd32(b, at + 84)
+        self._body_at = at + HEAD_BYTES
+        if rd32(b, at + 36) != 0 or self.body_size > self.size - MIN_BYTES:
+            return False
+        topic_at: cython.Py_ssize_t = self._body_at + self.body_size + 1
+        topic_bytes: cython.Py_ssize_t = rd8(b, topic_at - 1)
+        self._properties_at = topic_at + topic_bytes + 2
+        if self._properties_at + CRC_BYTES > end:
+            return False
+        if self._properties_at + rd16(b, self._properties_at - 2) != end:
+            return False
+        self._properties_end = end - CRC_BYTES
+        self.kind = 0
+        i: cython.int
+        for i in range(4):
+            if same(b, topic_at, topic_bytes, TOPICS[i]):
+                self.kind = i + 1
+                break
+        self.flag = rd32(b, at + 16)
+        self.queue_offset = rd64(b, at + 20)
+        self.store_ms = rd64(b, at + 56)
+        self.batch_offset = rd64(b, at + 76)
+        return True
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _verify(self, b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.bint:
+        """The CRC over everything before its own property."""
+        crc_at: cython.Py_ssize_t = self._properties_end
+        if not same(b, crc_at, 9, CRC_NAME) or b[crc_at + 19] != 2:
+            return False
+        stated: cython.ulonglong = 0
+        i: cython.Py_ssize_t
+        for i in range(crc_at + 18, crc_at + 8, -1):
+            stated = stated * 10 + b[i] - 48
+        return stated == crc_range(b, at, crc_at - at, 0) & CRC_MASK
+
+    @cython.ccall
+    def body(self) -> bytes:
+        """The body, without a header block that rides behind it."""
+        n: cython.Py_ssize_t = self.body_size
+        if self.kind == STORE:
+            self._find_properties(self._buffer)
+            if self._tail_end:
+                n -= self._decimal(self._buffer, self._tail_at, self._tail_end)
+        return self._buffer[self._body_at : self._body_at + n]
+
+    @cython.ccall
+    def places(self):
+        """The queues that hold this stored message: array of flat triples (queue id, queue offset, tags code)."""
+        assert self.kind == STORE
+        b: cython.p_uchar = self._buffer
+        self._find_properties(b)
+        return read_places(base64_bytes(b, self._q_at, self._q_end - self._q_at), 0)
+
+    @cython.ccall
+    def link(self):
+        """Of a link: (log offset of the stored message, size of its record, places)."""
+        assert self.kind == LINK
+        text: bytes = self.body()
+        offset: cython.ulonglong = rd_varint(text, 0, len(text))
+        at: cython.Py_ssize_t = varint_size(offset)
+        size: cython.ulonglong = rd_varint(text, at, len(text))
+        return offset, size, read_places(text, at + varint_size(size))
+
+    @cython.ccall
+    def message(self) -> Message:
+        """The stored message as it was."""
+        assert self.kind == STORE
+        b: cython.p_uchar = self._buffer
+        self._find_properties(b)
+        address: bytes = base64_bytes(b, self._address_at, self._address_end - self._address_at)
+        a: cython.p_uchar = address
+        end: cython.Py_ssize_t = len(address)
+        vhost_n: cython.Py_ssize_t = rd_varint(a, 0, end)
+        at: cython.Py_ssize_t = varint_size(vhost_n)
+        vhost: bytes = address[at : at + vhost_n]
+        at += vhost_n
+        exchange_n: cython.Py_ssize_t = rd_varint(a, at, end)
+        at += varint_size(exchange_n)
+        exchange: bytes = address[at : at + exchange_n]
+        at += exchange_n
+        key_n: cython.Py_ssize_t = rd_varint(a, at, end)
+        at += varint_size(key_n)
+        key: bytes = address[at : at + key_n]
+        body_size: cython.Py_ssize_t = self.body_size
+        header: bytes = b""
+        if self._origin_end:
+            header = base64_bytes(b, self._origin_at, self._origin_end - self._origin_at)[1:]
+        elif self._tail_end:
+            tail: cython.Py_ssize_t = self._decimal(b, self._tail_at, self._tail_end)
+            body_size -= tail
+            header = self._buffer[self._body_at + body_size + 1 : self._body_at + body_size + tail]
+        body: bytes = self._buffer[self._body_at : self._body_at + body_size]
+        message: Message = new_message(vhost, exchange, key, header, body, body_size)
+        message.offset = self.offset
+        message.record_size = self.size
+        message.store_ms = self.store_ms
+        message.persistent = self.flag & 1 != 0
+        if self._expire_end:
+            message.expire_at = self._decimal(b, self._expire_at, self._expire_end)
+        return message
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _decimal(self, b: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+        """The decimal number from `at` to `end`."""
+        value: cython.longlong = 0
+        if end - at > 18:
+            raise LogCorrupt(f"record at {self.offset}: a number of {end - at} digits")
+        while at < end:
+            if b[at] < 48 or b[at] > 57:
+                raise LogCorrupt(f"record at {self.offset}: a number with the byte {b[at]}")
+            value = value * 10 + b[at] - 48
+            at += 1
+        return value
+
+    @cython.cfunc
+    def _find_properties(self, b: cython.p_uchar):
+        """Where the values lie of those properties that are ours."""
+        at: cython.Py_ssize_t = self._properties_at
+        end: cython.Py_ssize_t = self._properties_end
+        name_at: cython.Py_ssize_t
+        self._q_at = self._q_end = self._address_at = self._address_end = self._expire_end = 0
+        self._origin_end = self._tail_end = 0
+        while at < end:
+            name_at = at
+            while at < end and b[at] != 1:
+                at += 1
+            name_end: cython.Py_ssize_t = at
+            while at < end and b[at] != 2:
+                at += 1
+            self._name(b, name_at, name_end - name_at, at)
+            at += 1
+
+    @cython.cfunc
+    def _name(self, b: cython.p_uchar, at: cython.Py_ssize_t, n: cython.Py_ssize_t, end: cython.Py_ssize_t):
+        """Note the value of the property whose name has n bytes at `at`."""
+        value_at: cython.Py_ssize_t = at + n + 1
+        if same(b, at, n, b"__Q"):
+            self._q_at, self._q_end = value_at, end
+        elif same(b, at, n, b"__ADDRESS"):
+            self._address_at, self._address_end = value_at, end
+        elif same(b, at, n, b"__ORIGIN"):
+            self._origin_at, self._origin_end = value_at, end
+        elif same(b, at, n, b"EXPIRE_AT"):
+            self._expire_at, self._expire_end = value_at, end
+        elif same(b, at, n, b"__ORIGIN_TAIL"):
+            self._tail_at, self._tail_end = value_at, end
+
+
+def decode_message(buffer: bytes, at: cython.Py_ssize_t, size: cython.Py_ssize_t, offset: cython.longlong) -> Message:
+    """The message whose record of `size` bytes lies at `at` in buffer and at `offset` in the log.
+
+    Raises LogCorrupt, naming the offset, when there is no such record.
+    """
+    view: View = View()
+    found: cython.Py_ssize_t = view.parse(buffer, at, offset)
+    if found != size or view.kind != STORE:
+        raise LogCorrupt(f"no message of {size} bytes at log offset {offset}")
+    return view.message()

@@ -1,0 +1,29 @@
+"""Counters of what is gone or belongs to no queue: plain integers, read at scrape (gateway/metrics.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Metrics:
+    """What deleted queues had counted, so that totals never go back, and events of the broker itself."""
+
+    delivered: int = 0
+    acked: int = 0
+    redelivered: int = 0
+    expired: int = 0
+    published: int = 0
+    logins_refused: int = 0
+    connections_opened: int = 0
+    connections_closed: int = 0
+    unexpected_errors: int = 0
+    cold_read_errors: int = 0
+
+    def absorb(self, queue) -> None:
+        """Take over a deleted queue's counts."""
+        self.delivered += queue.delivered
+        self.acked += queue.acked
+        self.redelivered += queue.redelivered
+        self.expired += queue.expired
+        self.published += queue.published

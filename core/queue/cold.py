@@ -1,0 +1,130 @@
+"""Messages that are no longer in memory: index chunks come back from the store, messages from the log's segments.
+
+One call reads ahead up to 256 messages or 1 MiB in the order of the queue, up to what the tail still holds. The queue
+does not deliver until it is answered, so there is at most one read per queue under way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from core.queue.index import CHUNK_UNITS, FOUND, NOT_LOADED
+
+logger = logging.getLogger(__name__)
+
+AHEAD_UNITS = 256
+AHEAD_BYTES = 1 << 20
+
+
+class Reader(Protocol):
+    """Of core.log.reader.Reader, what is used here."""
+
+    def fetch(self, units: Any, done: Callable[[Any], None]) -> None:
+        """done(messages in the order of the units (log offset, size)), or done(exception)."""
+
+
+class Worker(Protocol):
+    """Of core.disk.threads.Worker, what is used here."""
+
+    def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run job() in a thread, then done(result or Exception) on the loop."""
+
+
+class ColdReads:
+    """Called by a queue that needs a message which is not in memory: queue.cold(queue, offset).
+
+    read_chunk(queue id, number) blocks and runs in the worker. Counters: reads, chunks; failed = queues that stopped
+    because what they need cannot be read: each was logged once, and delivers nothing until the next start.
+    """
+
+    def __init__(self, reader: Reader, worker: Worker, read_chunk: Callable[[int, int], bytes | None], tail: Any):
+        self._reader = reader
+        self._worker = worker
+        self._read_chunk = read_chunk
+        self._tail = tail
+        self.reads = self.chunks = self.failed = 0
+
+    def expire(self, queue: Any) -> None:
+        """queue.expire(), which stops at a chunk that is not in memory: go on when it is."""
+        queue.expire()
+        if queue.durable and queue.ready and not queue.deleted and queue.index.find(queue.next) == NOT_LOADED:
+            self.load(queue, queue.next // CHUNK_UNITS, partial(self.expire, queue))
+
+    def __call__(self, queue: Any, offset: int) -> None:
+        """Read what lies at `offset` of the queue, and what follows it."""
+        if queue.deleted:
+            return
+        if queue.index.find(offset) == NOT_LOADED:
+            number = offset // CHUNK_UNITS
+            self.load(queue, number, partial(self._loaded, queue, offset))
+            return
+        units, offsets = self._ahead(queue, offset)
+        if not units:  # settled meanwhile
+            queue.read_finished({})
+            return
+        self.reads += 1
+        self._reader.fetch(units, partial(self._fetched, queue, offsets))
+
+    def load(self, queue: Any, number: int, done: Callable[[], None]) -> None:
+        """Bring a stored chunk of the queue back into memory, then done()."""
+        self.chunks += 1
+        job = partial(self._read_chunk, queue.id, number)
+        self._worker.submit(job, partial(self._got_chunk, queue, number, done))
+
+    def _got_chunk(self, queue: Any, number: int, done: Callable[[], None], result: Any) -> None:
+        if queue.deleted:
+            queue.read_finished({})
+            return
+        if result is None and (number + 1) * CHUNK_UNITS > queue.index.begin:
+            result = LookupError(f"chunk {number} of the index is missing in the store")
+        if isinstance(result, Exception):
+            self._stop(queue, result)
+            return
+        if result is not None:
+            queue.index.load(number, result)
+        done()
+
+    def _loaded(self, queue: Any, offset: int) -> None:
+        if queue.index.find(offset) == FOUND:
+            self(queue, offset)
+        else:  # settled and trimmed while it was read
+            queue.read_finished({})
+
+    def _ahead(self, queue: Any, offset: int) -> tuple[list[tuple[int, int]], list[int]]:
+        """Units (log offset, size) from `offset` on, and their queue offsets, up to what the tail holds."""
+        index, cursor = queue.index, queue.cursor
+        units: list[tuple[int, int]] = []
+        offsets: list[int] = []
+        held = 0
+        while offset < index.end and len(units) < AHEAD_UNITS and held < AHEAD_BYTES:
+            found = index.find(offset)
+            if found == NOT_LOADED:
+                break
+            if found == FOUND and not cursor.is_done(offset):
+                if units and self._tail.get(index.log_offset) is not None:
+                    break
+                units.append((index.log_offset, index.size))
+                offsets.append(offset)
+                held += index.size
+            offset += 1
+        return units, offsets
+
+    def _fetched(self, queue: Any, offsets: list[int], result: Any) -> None:
+        if queue.deleted:
+            queue.read_finished({})
+            return
+        if isinstance(result, Exception):
+            self._stop(queue, result)
+            return
+        queue.read_finished(dict(zip(offsets, result, strict=True)))
+
+    def _stop(self, queue: Any, error: Exception) -> None:
+        """What the queue needs next cannot be read: say so once; it stays `reading`, so it delivers nothing more."""
+        self.failed += 1
+        logger.error(
+            "queue stopped: a message cannot be read",
+            extra={"queue": queue.name, "vhost": queue.vhost.decode(), "error": str(error)},
+        )

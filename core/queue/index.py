@@ -1,0 +1,153 @@
+"""A durable queue's index: one unit of 20 bytes per message, offset-addressed, pointing into the log.
+
+    unit = | log offset u64 | size u32 | tags code i64 |   big-endian: RocketMQ's consume queue unit
+
+Units lie in chunks of 512. A chunk that became full is stored by the checkpointer and may then leave memory (unload);
+who meets a missing chunk asks for it (load). The tags code of an AMQP queue's unit is the time at which its message
+expires (ms since the epoch, 0 = never). An absent unit, one of size 0, reads as done.
+"""
+
+from __future__ import annotations
+
+import cython
+
+if cython.compiled:
+    from cython.cimports.core.wire import rd32, rd64, wr32, wr64
+else:
+    from core.wire import rd32, rd64, wr32, wr64
+
+UNIT_BYTES = 20
+CHUNK_UNITS = 512
+CHUNK_BYTES = UNIT_BYTES * CHUNK_UNITS
+FOUND, ABSENT, NOT_LOADED = 1, 0, -1
+CODE_MAX = (1 << 63) - 1
+
+
+@cython.cclass
+class Index:
+    """Units from `begin` (lowest that may still be wanted) up to `end` (the offset the next message gets).
+
+    find() leaves what it found in log_offset, size and code: three C integers, no object.
+    unstored: numbers of full chunks that no checkpoint holds yet; stored: numbers of chunks that the store holds.
+    """
+
+    def __init__(self, begin: int = 0):
+        self.begin = begin
+        self.end = begin
+        self._chunks = {}
+        self._memo_number = -1
+        self._memo = None
+        self.unstored = set()
+        self.stored = set()
+        self.log_offset = self.code = 0
+        self.size = 0
+
+    @cython.cfunc
+    def _chunk(self, number: cython.longlong, create: cython.bint) -> bytearray:
+        """The chunk of that number from memory, or None; made empty when `create` asks for it."""
+        if number == self._memo_number:
+            return self._memo
+        chunk = self._chunks.get(number)
+        if chunk is None:
+            if not create:
+                return None
+            chunk = bytearray(10240)
+            self._chunks[number] = chunk
+        self._memo_number = number
+        self._memo = chunk
+        return chunk
+
+    @cython.ccall
+    def put(self, offset: cython.longlong, log_offset: cython.longlong, size: cython.Py_ssize_t, code: cython.longlong):
+        """Place the unit of `offset`. Live it is always `end`; replay may come in any order and may repeat."""
+        if offset < self.begin:
+            return
+        number: cython.longlong = offset // 512
+        chunk: bytearray = self._chunk(number, True)
+        p: cython.p_uchar = chunk
+        at: cython.Py_ssize_t = (offset - number * 512) * 20
+        wr64(p, at, log_offset)
+        wr32(p, at + 8, size)
+        wr64(p, at + 12, code)
+        if offset >= self.end:
+            self.end = offset + 1
+        if at == 10220 or number in self.stored:  # full now, or an older chunk was written again by replay
+            self.unstored.add(number)
+
+    @cython.ccall
+    @cython.exceptval(-9)
+    def find(self, offset: cython.longlong) -> cython.int:
+        """FOUND (then log_offset, size and code tell), ABSENT (done long ago) or NOT_LOADED (its chunk is stored)."""
+        if offset < self.begin or offset >= self.end:
+            return 0
+        number: cython.longlong = offset // 512
+        chunk: bytearray = self._chunk(number, False)
+        if chunk is None:
+            return -1 if number in self.stored else 0
+        p: cython.p_uchar = chunk
+        at: cython.Py_ssize_t = (offset - number * 512) * 20
+        self.size = rd32(p, at + 8)
+        if self.size == 0:
+            return 0
+        self.log_offset = rd64(p, at)
+        self.code = rd64(p, at + 12)
+        return 1
+
+    @cython.ccall
+    def trim(self, begin: cython.longlong):
+        """Forget everything below `begin`: it is done. Whole chunks leave memory."""
+        if begin <= self.begin:
+            return
+        if begin > self.end:
+            self.end = begin
+        first: cython.longlong = self.begin // 512
+        kept: cython.longlong = begin // 512
+        self.begin = begin
+        while first < kept:
+            if self._memo_number == first:
+                self._memo_number = -1
+                self._memo = None
+            self._chunks.pop(first, None)
+            self.unstored.discard(first)
+            first += 1
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def loaded(self, offset: cython.longlong) -> cython.bint:
+        """Whether the chunk of `offset` is in memory."""
+        return offset // 512 in self._chunks
+
+    def loaded_chunks(self) -> list:
+        """Numbers of the chunks in memory, ascending."""
+        return sorted(self._chunks)
+
+    def chunk_bytes(self, number: int) -> bytes:
+        """A copy of one loaded chunk (10,240 bytes), for the checkpointer."""
+        return bytes(self._chunks[number])
+
+    def load(self, number: int, units: bytes) -> None:
+        """Put a stored chunk back into memory; one that is there already is newer and stays."""
+        assert len(units) == CHUNK_BYTES
+        if number not in self._chunks and (number + 1) * CHUNK_UNITS > self.begin:
+            self._chunks[number] = bytearray(units)
+            if self._memo_number == number:
+                self._memo_number = -1
+
+    def unload(self, number: int) -> None:
+        """Let a stored chunk leave memory. The chunk that is being filled never does."""
+        assert number in self.stored and number not in self.unstored
+        if number != self.end // CHUNK_UNITS:
+            self._chunks.pop(number, None)
+            if self._memo_number == number:
+                self._memo_number = -1
+                self._memo = None
+
+    def restore(self, begin: int, end: int, stored: set) -> None:
+        """Take the extent that a checkpoint recorded; units follow by load() or replay."""
+        self.begin, self.end, self.stored = begin, max(begin, end), set(stored)
+
+    def forget_stored(self) -> list:
+        """Numbers of stored chunks wholly below `begin`: the store may delete them; they are forgotten here."""
+        gone = sorted(number for number in self.stored if (number + 1) * CHUNK_UNITS <= self.begin)
+        self.stored.difference_update(gone)
+        return gone

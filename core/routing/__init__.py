@@ -1,0 +1,1 @@
+"""Which queues a message enters: exchanges, their bindings, and the cached walk over them."""

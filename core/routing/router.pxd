@@ -1,0 +1,21 @@
+from core.routing.exchange cimport Exchange
+
+
+cdef class Route:
+    cdef readonly tuple queues
+    cdef readonly tuple durable
+
+
+cdef class Router:
+    cdef readonly long long version
+    cdef readonly dict exchanges
+    cdef readonly Exchange default
+    cdef readonly Py_ssize_t cached
+    cdef dict _queues
+    cdef dict _names
+    cdef dict _bindings_to
+    cdef list _caching
+    cpdef Route route(self, Exchange exchange, bytes key, object headers)
+    cdef Route _walk(self, Exchange start, bytes key, object headers)
+    cdef _keep(self, Exchange exchange, bytes key, Route route)
+    cdef _forget(self)

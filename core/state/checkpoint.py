@@ -1,0 +1,312 @@
+"""Checkpoints: what changed, with the log offset it reflects, in one LMDB transaction.
+
+    freeze in slices on the loop ──► wait until the log is committed past it ──► one transaction in the
+    checkpointer's thread ──► mark stored, unload what is far from both ends ──► free what the log needs no more
+
+The stamp is the log's end when the freeze began, so what later slices saw beyond it is replayed over: every record is
+absolute. A failed checkpoint costs only time at the next start; the log alone always suffices.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from core.queue.index import CHUNK_UNITS
+from core.state.done import DoneWriter
+from core.state.model import FactKey, Model
+from core.state.records import encode
+from core.state.retain import Retainer
+from core.state.snapshot import (
+    QueueMeta,
+    Stamp,
+    Tables,
+    chunk_key,
+    chunk_row,
+    fact_digest,
+    fact_row,
+    queue_key,
+    queue_row,
+    runs_of,
+    stamp_row,
+)
+
+logger = logging.getLogger(__name__)
+
+UNSTORED_CHUNKS_MAX = 1000  # full chunks in memory that no checkpoint holds: 10 MiB
+LOOK_BYTES = 4 << 20  # how often, in bytes of log, they are counted
+SLICE_QUEUES, SLICE_CHUNKS, SLICE_FACTS = 64, 64, 1024  # what one turn of the loop freezes
+
+
+class Worker(Protocol):
+    """Of core.disk.threads.Worker, what is used here."""
+
+    def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run job() in the thread, then done(result or Exception) on the loop."""
+
+
+class Ports(NamedTuple):
+    """What a checkpointer works with. soon(callback) runs it in the next turn of the loop; sync_log(offset) makes the
+    log durable up to there and runs in the thread."""
+
+    tables: Tables
+    worker: Worker
+    soon: Callable[[Callable[[], None]], Any]
+    sync_log: Callable[[int], None]
+
+
+class Frozen:
+    """What one checkpoint writes, and how to take it back if that fails."""
+
+    def __init__(self, stamp: Stamp, facts: set[FactKey], queues: dict[int, Any], gone: set[int]):
+        self.stamp = stamp
+        self.facts, self.queues, self.gone = facts, queues, gone
+        self.puts: dict[str, list[tuple[bytes, bytes]]] = {"meta": [], "facts": [], "queues": [], "chunks": []}
+        self.deletes: dict[str, list[bytes]] = {"facts": [], "queues": [], "chunks": []}
+        self.full: list[tuple[Any, int]] = []  # (queue, chunk number) to be marked stored
+        self.forgotten: list[tuple[Any, list[int]]] = []
+        self.tails: dict[int, int] = {}
+
+    def write(self, tables: Tables, sync_log: Callable[[int], None], committed: int) -> None:
+        """In the checkpointer's thread."""
+        sync_log(committed)
+        self.puts["meta"] = [stamp_row(self.stamp)]
+        self.deletes["queues"] += map(queue_key, self.gone)
+        tables.commit(self.puts, self.deletes, {"chunks": list(map(queue_key, self.gone))})
+
+
+class Checkpointer:
+    """gather() at the end of every turn; checkpoint() when due.
+
+    stamp   log offset of the last checkpoint; checkpoints, failures = how many; bytes_max = log bytes between two
+    touched queue id -> Queue, changed since the last freeze
+    """
+
+    def __init__(self, model: Model, log: Any, ports: Ports, retainer: Retainer, bytes_max: int):
+        self._model = model
+        self._log = log
+        self._ports = ports
+        self._retainer = retainer
+        self.bytes_max = bytes_max
+        self.stamp = log.appended
+        self.touched: dict[int, Any] = {}
+        self.gone: set[int] = set()
+        self.checkpoints = self.failures = 0
+        self.running = False
+        self._tails: dict[int, int] = {}  # queue id -> number of the partial chunk that the store holds
+        self._writer = DoneWriter(min(64 << 10, log.segment_bytes // 4))
+        self._look_at = log.appended + LOOK_BYTES
+        self._finished: list[Callable[[], None]] = []
+        self._again = self._clean = False
+
+    def restored(self, queue: Any, tail: int) -> None:
+        """Recovery made this queue; `tail` = number of the partial chunk that the store holds of it, or -1."""
+        if tail >= 0:
+            self._tails[queue.id] = tail
+        self._retainer.look(queue)
+
+    def gather(self, settled: list[Any]) -> list[bytes]:
+        """The queues that changed in this turn. Returns the bodies of its *done* records."""
+        touched, writer = self.touched, self._writer
+        for queue in settled:
+            queue.settled = False
+            if not queue.deleted:
+                runs = queue.cursor.take_runs()
+                if runs:
+                    writer.add(queue.id, runs)
+                touched[queue.id] = queue
+        return writer.take()
+
+    def deleted(self, queue_id: int) -> None:
+        """A durable queue is gone: its rows go with the next checkpoint."""
+        self.touched.pop(queue_id, None)
+        self._tails.pop(queue_id, None)
+        self.gone.add(queue_id)
+        self._retainer.forget(queue_id)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a checkpoint would change anything."""
+        return bool(self.touched or self.gone or self._model.facts.changed or self._log.appended > self.stamp)
+
+    def consider(self) -> None:
+        """Begin a checkpoint if log bytes or unstored chunks ask for it; called once a turn."""
+        if self.running:
+            return
+        appended = self._log.appended
+        if appended - self.stamp >= self.bytes_max:
+            self.checkpoint()
+        elif appended >= self._look_at:
+            self._look_at = appended + LOOK_BYTES
+            if sum(len(queue.index.unstored) for queue in self.touched.values()) >= UNSTORED_CHUNKS_MAX:
+                self.checkpoint()
+
+    def close(self, finished: Callable[[], None]) -> None:
+        """Make the last one, which says that the broker stopped cleanly; nothing may be appended any more."""
+        self._clean = True
+        self.checkpoint(finished)
+
+    def checkpoint(self, finished: Callable[[], None] | None = None) -> None:
+        """Make one now; if one is under way, another follows it. finished() runs after it, whatever its outcome."""
+        if finished is not None:
+            self._finished.append(finished)
+        if self.running:
+            self._again = True
+            return
+        self.running = True
+        self._again = False
+        facts = self._model.facts
+        stamp = Stamp(self._log.appended, self._log.counters(), self._clean, facts.next_id)
+        frozen = Frozen(stamp, facts.changed, self.touched, self.gone)
+        facts.changed, self.touched, self.gone = set(), {}, set()
+        waiting, self._finished = self._finished, []
+        self._step(frozen, self._freeze(frozen), waiting)
+
+    def _step(self, frozen: Frozen, slices: Iterator[None], waiting: list[Callable[[], None]]) -> None:
+        """Freeze one slice; after the last, wait for the log."""
+        try:
+            next(slices)
+        except StopIteration:
+            self._log.when_committed(partial(self._write, frozen, waiting))
+            self._ports.soon(self._log.submit)
+            return
+        self._ports.soon(partial(self._step, frozen, slices, waiting))
+
+    def _freeze(self, frozen: Frozen) -> Iterator[None]:
+        """Copy what changed; yields between slices."""
+        facts = self._model.facts
+        for count, key in enumerate(frozen.facts, 1):
+            fact, offset = facts.get(key), facts.stated.get(key)
+            if fact is None or offset is None:
+                frozen.deletes["facts"].append(fact_digest(key))
+            else:
+                frozen.puts["facts"].append(fact_row(key, offset, encode(fact)))
+            if count % SLICE_FACTS == 0:
+                yield
+        for count, queue in enumerate(frozen.queues.values(), 1):
+            if not queue.deleted:
+                yield from self._freeze_queue(frozen, queue)
+            if count % SLICE_QUEUES == 0:
+                yield
+
+    def _freeze_queue(self, frozen: Frozen, queue: Any) -> Iterator[None]:
+        """One queue's full chunks, in slices; then, at one instant, its meta and the chunk that fills."""
+        index = queue.index
+        numbers = sorted(index.unstored)
+        for count, number in enumerate(numbers, 1):
+            if index.loaded(number * CHUNK_UNITS):
+                frozen.puts["chunks"].append(chunk_row(queue.id, number, index.chunk_bytes(number)))
+                frozen.full.append((queue, number))
+            if count % SLICE_CHUNKS == 0:
+                yield
+                if queue.deleted:
+                    return
+        stored = index.stored.union(number for number in numbers if (number + 1) * CHUNK_UNITS > index.begin)
+        forgotten = index.forget_stored()
+        frozen.forgotten.append((queue, forgotten))
+        frozen.deletes["chunks"] += [chunk_key(queue.id, number) for number in forgotten]
+        stored.difference_update(forgotten)
+        for number in sorted(index.unstored.difference(numbers)):  # became full while we copied
+            frozen.puts["chunks"].append(chunk_row(queue.id, number, index.chunk_bytes(number)))
+            frozen.full.append((queue, number))
+            stored.add(number)
+        self._freeze_tail(frozen, queue, stored)
+
+    def _freeze_tail(self, frozen: Frozen, queue: Any, stored: set[int]) -> None:
+        index, cursor = queue.index, queue.cursor
+        tail = index.end // CHUNK_UNITS
+        if index.end % CHUNK_UNITS and index.loaded(index.end) and cursor.floor < index.end:
+            frozen.puts["chunks"].append(chunk_row(queue.id, tail, index.chunk_bytes(tail)))
+        else:
+            tail = -1
+        held = self._tails.get(queue.id, -1)
+        if held not in (-1, tail) and held not in stored:
+            frozen.deletes["chunks"].append(chunk_key(queue.id, held))
+        frozen.tails[queue.id] = tail
+        meta = QueueMeta(
+            index.begin, index.end, cursor.floor, queue.next, tail, runs_of(stored), cursor.ranges()
+        )
+        frozen.puts["queues"].append(queue_row(queue.id, meta))
+        self._retainer.look(queue)
+
+    def _write(self, frozen: Frozen, waiting: list[Callable[[], None]]) -> None:
+        """The log is committed past all that was frozen."""
+        job = partial(frozen.write, self._ports.tables, self._ports.sync_log, self._log.committed)
+        self._ports.worker.submit(job, partial(self._written, frozen, waiting))
+
+    def _written(self, frozen: Frozen, waiting: list[Callable[[], None]], result: Any) -> None:
+        """Back on the loop."""
+        self.running = False
+        if isinstance(result, Exception):
+            self._take_back(frozen, result)
+        else:
+            self.checkpoints += 1
+            self.stamp = frozen.stamp.offset
+            self._tails.update((queue_id, tail) for queue_id, tail in frozen.tails.items())
+            for queue_id in frozen.tails.keys() & self.gone:
+                self._tails.pop(queue_id, None)
+            self._mark_stored(frozen)
+            if not self._clean and self._retainer.free(self.stamp):
+                self._again = True
+        for callback in waiting:
+            callback()
+        if self._again or self._finished:
+            self.checkpoint()
+
+    def _mark_stored(self, frozen: Frozen) -> None:
+        for queue, number in frozen.full:
+            if queue.deleted:
+                continue
+            queue.index.unstored.discard(number)
+            queue.index.stored.add(number)
+            if (number + 1) * CHUNK_UNITS <= queue.index.begin:
+                self.touched[queue.id] = queue  # settled meanwhile: the next checkpoint deletes the row
+        for queue in frozen.queues.values():
+            if not queue.deleted:
+                unload_far(queue)
+
+    def _take_back(self, frozen: Frozen, error: Exception) -> None:
+        """Nothing was written: all of it is still to be done."""
+        self.failures += 1
+        logger.warning("checkpoint failed; the next one tries again", extra={"error": str(error)})
+        self._model.facts.changed |= frozen.facts
+        self.gone |= frozen.gone
+        for queue, numbers in frozen.forgotten:
+            queue.index.stored.update(numbers)
+        for queue_id, queue in frozen.queues.items():
+            if not queue.deleted:
+                self.touched[queue_id] = queue
+
+
+def near_chunks(queue: Any) -> set[int]:
+    """Numbers of the chunks that stay in memory: the floor's, those that are read next, and the youngest two."""
+    index = queue.index
+    reading = queue.next // CHUNK_UNITS
+    last = index.end // CHUNK_UNITS
+    return {queue.cursor.floor // CHUNK_UNITS, reading, reading + 1, last - 1, last}
+
+
+def unload_far(queue: Any) -> None:
+    """Let stored chunks that are far from both ends leave memory."""
+    index = queue.index
+    near = near_chunks(queue)
+    for number in index.loaded_chunks():
+        if number not in near and number in index.stored and number not in index.unstored:
+            index.unload(number)
+
+
+def spill_full_chunks(tables: Tables, slots: Iterable[Any]) -> None:
+    """During replay: full chunks go to the store, so that a backlog of any size fits into memory. Blocks."""
+    rows = []
+    full = []
+    for slot in slots:
+        for number in sorted(slot.index.unstored):
+            rows.append(chunk_row(slot.id, number, slot.index.chunk_bytes(number)))
+            full.append((slot.index, number))
+    tables.commit({"chunks": rows}, {}, {})
+    for index, number in full:
+        index.unstored.discard(number)
+        index.stored.add(number)
+        index.unload(number)

@@ -1,0 +1,122 @@
+"""The body of a *done* record: what was settled in each queue since the last batch.
+
+    (varint queue id, varint n, n * (varint start - end of the range before it, varint length))*
+
+The first range of a queue counts from 0. Acks, purges and expiries all come as such ranges [start, end).
+"""
+
+from __future__ import annotations
+
+import cython
+
+if cython.compiled:
+    from cython.cimports.core.wire import put_varint, rd_varint, varint_size
+else:
+    from core.wire import put_varint, rd_varint, varint_size
+
+BODY_BYTES_MAX = 64 << 10
+RANGE_BYTES_MAX = cython.declare(cython.Py_ssize_t, 20)
+RANGES_AT_ONCE = cython.declare(cython.Py_ssize_t, 100)
+
+
+@cython.final
+@cython.cclass
+class DoneWriter:
+    """Gathers what was settled into as few bodies as the bound allows: add() for every queue, then take()."""
+
+    def __init__(self, body_bytes_max: int = BODY_BYTES_MAX):
+        assert body_bytes_max >= RANGE_BYTES_MAX * (RANGES_AT_ONCE + 1)
+        self.body_bytes_max = body_bytes_max
+        self._buffer = bytearray(body_bytes_max)
+        self._at = 0
+        self._bodies = []
+
+    @cython.ccall
+    def add(self, queue_id: cython.longlong, runs: list):
+        """The ranges [start, end) settled in one queue, in any order."""
+        if len(runs) > 1:
+            runs = merged(runs)
+        if len(runs) <= RANGES_AT_ONCE:
+            self._add_some(queue_id, runs)
+            return
+        first: cython.Py_ssize_t = 0
+        while first < len(runs):
+            self._add_some(queue_id, runs[first : first + RANGES_AT_ONCE])
+            first += RANGES_AT_ONCE
+
+    @cython.cfunc
+    def _add_some(self, queue_id: cython.longlong, runs: list):
+        """A part of one queue's ranges that fits an empty body for sure."""
+        if not runs:
+            return
+        if self._at + RANGE_BYTES_MAX * (len(runs) + 1) > self.body_bytes_max:
+            self._bodies.append(bytes(self._buffer[: self._at]))
+            self._at = 0
+        b: cython.p_uchar = self._buffer
+        at: cython.Py_ssize_t = put_varint(b, self._at, queue_id)
+        at = put_varint(b, at, len(runs))
+        last: cython.longlong = 0
+        start: cython.longlong
+        end: cython.longlong
+        for run in runs:
+            start = run[0]
+            end = run[1]
+            at = put_varint(b, at, start - last)
+            at = put_varint(b, at, end - start)
+            last = end
+        self._at = at
+
+    @cython.ccall
+    def take(self) -> list:
+        """The bodies since the last take(), none of them empty."""
+        bodies: list = self._bodies
+        self._bodies = []
+        if self._at:
+            bodies.append(bytes(self._buffer[: self._at]))
+            self._at = 0
+        return bodies
+
+
+def merged(runs: list) -> list:
+    """The same ranges ascending, those that touch joined."""
+    out = []
+    last_start, last_end = -1, -1
+    for start, end in sorted(runs):
+        if start <= last_end:
+            last_end = max(last_end, end)
+            continue
+        if last_end > last_start:
+            out.append((last_start, last_end))
+        last_start, last_end = start, end
+    if last_end > last_start:
+        out.append((last_start, last_end))
+    return out
+
+
+def read_done(body: bytes) -> list:
+    """[(queue id, [(start, end), ...]), ...]. Raises ValueError for what DoneWriter never writes."""
+    b: cython.p_uchar = body
+    at: cython.Py_ssize_t = 0
+    size: cython.Py_ssize_t = len(body)
+    found: list = []
+    while at < size:
+        queue_id: cython.ulonglong = rd_varint(b, at, size)
+        at += varint_size(queue_id)
+        count: cython.ulonglong = rd_varint(b, at, size)
+        at += varint_size(count)
+        if count > cython.cast(cython.ulonglong, size - at):
+            raise ValueError(f"{count} ranges in {size - at} bytes")
+        runs: list = []
+        last: cython.ulonglong = 0
+        for _ in range(count):
+            gap: cython.ulonglong = rd_varint(b, at, size)
+            at += varint_size(gap)
+            length: cython.ulonglong = rd_varint(b, at, size)
+            at += varint_size(length)
+            start: cython.ulonglong = last + gap
+            last = start + length
+            if gap >> 62 or length >> 62 or last >> 62 or length == 0:
+                raise ValueError("a range is empty or beyond every offset")
+            runs.append((start, last))
+        found.append((queue_id, runs))
+    return found

@@ -1,0 +1,175 @@
+"""The plain data of the broker's state: facts, and what is built from them to live in.
+
+`Facts` is what the records say. It knows no queue object and no router, so replay can fill it in any order. `Model` is
+the living side: one VirtualHost per fact with its router and queues. Durable and transient things share the same
+dictionaries; only durable ones have been stated in the log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from core.state.records import (
+    EXCHANGE,
+    QUEUE,
+    BindingFact,
+    ExchangeFact,
+    Fact,
+    IdsFact,
+    QueueFact,
+    VhostFact,
+)
+
+FactKey = tuple[Any, ...]
+IDS_KEY: FactKey = ("ids",)
+
+
+def fact_key(fact: Fact) -> FactKey:
+    """What identifies a fact: a second one of the same key replaces the first."""
+    if isinstance(fact, QueueFact):
+        return "queue", fact.id
+    if isinstance(fact, ExchangeFact):
+        return "exchange", fact.vhost, fact.name
+    if isinstance(fact, BindingFact):
+        return "binding", fact.vhost, fact.source, fact.kind, fact.destination, fact.key, fact.arguments
+    if isinstance(fact, VhostFact):
+        return "vhost", fact.name
+    return IDS_KEY
+
+
+class Facts:
+    """What is true now, by key.
+
+    stated   key -> log offset of its last statement, oldest first; durable facts only
+    changed  keys whose fact, or absence, no checkpoint holds yet
+    next_id  the id of the next durable queue; transient ones count down from -1
+    """
+
+    def __init__(self) -> None:
+        self.all: dict[FactKey, Fact] = {}
+        self.stated: dict[FactKey, int] = {}
+        self.changed: set[FactKey] = set()
+        self.counts: Counter[type] = Counter()  # facts by kind
+        self.next_id = 1
+        self.next_transient_id = -1
+        self._ends: dict[tuple[str, str, str], dict[FactKey, None]] = {}  # (vhost, kind, name) -> bindings
+        self._members: dict[str, dict[FactKey, None]] = {}  # virtual host -> what it has, bindings aside
+        self._names: dict[tuple[str, str, str], FactKey] = {}  # (vhost, kind, name) -> queue or exchange
+
+    def get(self, key: FactKey) -> Any:
+        """The fact of that key, or None."""
+        return self.all.get(key)
+
+    def put(self, fact: Fact, offset: int) -> None:
+        """State a fact, or state it anew; offset -1 = in no record."""
+        key = fact_key(fact)
+        if isinstance(fact, IdsFact):
+            self.next_id = max(self.next_id, fact.next_id)
+        elif isinstance(fact, QueueFact):
+            self.next_id = max(self.next_id, fact.id + 1)
+            self.next_transient_id = min(self.next_transient_id, fact.id - 1)
+        if isinstance(fact, BindingFact):
+            for end in _ends(fact):
+                self._ends.setdefault(end, {})[key] = None
+        elif not isinstance(fact, (VhostFact, IdsFact)):
+            self._members.setdefault(fact.vhost, {})[key] = None
+            self._names[fact.vhost, _kind(fact), fact.name] = key
+        if key not in self.all:
+            self.counts[type(fact)] += 1
+        self.all[key] = fact
+        if offset >= 0:
+            self.stated.pop(key, None)  # to the young end
+            self.stated[key] = offset
+            self.changed.add(key)
+
+    def remove(self, key: FactKey) -> Any:
+        """Forget a fact and, with a queue or exchange, the bindings from and to it. Returns it, or None."""
+        fact = self.all.pop(key, None)
+        if fact is None:
+            if key[0] == "vhost":
+                self._remove_all_of(key[1])
+            return None
+        self.counts[type(fact)] -= 1
+        if self.stated.pop(key, None) is not None:
+            self.changed.add(key)
+        if isinstance(fact, BindingFact):
+            for end in _ends(fact):
+                self._drop_end(end, key)
+        elif isinstance(fact, VhostFact):
+            self._remove_all_of(fact.name)
+        elif not isinstance(fact, IdsFact):
+            self._members.get(fact.vhost, {}).pop(key, None)
+            name = fact.vhost, _kind(fact), fact.name
+            if self._names.get(name) == key:
+                del self._names[name]
+            self.remove_bindings(*name)
+        return fact
+
+    def remove_bindings(self, vhost: str, kind: str, name: str) -> None:
+        """Forget every binding from or to that queue or exchange: its own fact need not be known yet."""
+        for key in list(self._ends.get((vhost, kind, name), ())):
+            self.remove(key)
+
+    def _remove_all_of(self, vhost: str) -> None:
+        """Everything in a virtual host, bindings whose ends are not known yet included."""
+        for member in list(self._members.pop(vhost, ())):
+            self.remove(member)
+        for key in [key for key in self.all if key[0] == "binding" and key[1] == vhost]:
+            self.remove(key)
+
+    def find(self, vhost: str, kind: str, name: str) -> Any:
+        """The fact of the queue or exchange of that name, or None."""
+        key = self._names.get((vhost, kind, name))
+        return None if key is None else self.all[key]
+
+    def members(self, vhost: str) -> list[Any]:
+        """The exchanges and queues of a virtual host, in the order they came."""
+        return [self.all[key] for key in self._members.get(vhost, ())]
+
+    def of(self, kind: type) -> list[Any]:
+        """All facts of one kind, in the order they came."""
+        return [fact for fact in self.all.values() if type(fact) is kind]
+
+    def bindings(self, vhost: str, kind: str, name: str) -> list[BindingFact]:
+        """The bindings from or to a queue or exchange."""
+        return [self.all[key] for key in self._ends.get((vhost, kind, name), ())]  # type: ignore[misc]
+
+    def _drop_end(self, end: tuple[str, str, str], key: FactKey) -> None:
+        bindings = self._ends[end]
+        bindings.pop(key, None)
+        if not bindings:
+            del self._ends[end]
+
+
+def _kind(fact: ExchangeFact | QueueFact) -> str:
+    return QUEUE if isinstance(fact, QueueFact) else EXCHANGE
+
+
+def _ends(fact: BindingFact) -> set[tuple[str, str, str]]:
+    return {(fact.vhost, EXCHANGE, fact.source), (fact.vhost, fact.kind, fact.destination)}
+
+
+class VirtualHost:
+    """One virtual host: its router and its queues by name. Who holds one after its removal sees `removed`."""
+
+    def __init__(self, name: str, router: Any):
+        self.name = name
+        self.name_bytes = name.encode()
+        self.router = router
+        self.queues: dict[str, Any] = {}
+        self.removed = False
+
+
+class Model:
+    """facts, the virtual hosts that live by them, and every durable queue by id."""
+
+    def __init__(self) -> None:
+        self.facts = Facts()
+        self.vhosts: dict[str, VirtualHost] = {}
+        self.queues: dict[int, Any] = {}
+
+    def fact_of(self, queue: Any) -> QueueFact:
+        """What was declared as this queue."""
+        fact: QueueFact = self.facts.all["queue", queue.id]  # type: ignore[assignment]
+        return fact

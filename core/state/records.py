@@ -1,0 +1,136 @@
+"""State records: each states a fact with its outcome, never a request to be decided again.
+
+A body is msgpack: a map with `type`, `v` and the fields below. A field that a newer version adds has a default, so
+older bodies stay readable for ever; a body whose `v` is above VERSION was written by a newer broker and is refused.
+Names are text; a routing key is bytes, since AMQP lets it be any; `arguments` is the encoded argument table, as it came
+from the protocol that declared the thing.
+
+What goes along with a deletion follows from the record: every binding from or to what is deleted. Exchanges that go
+because nothing is bound to them any more are named in it, so that one record states the whole outcome.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from core.errors import StoreRefused
+
+VERSION = 1
+QUEUE, EXCHANGE = "queue", "exchange"  # kinds of binding destinations
+
+
+class Record(msgspec.Struct, tag_field="type", omit_defaults=True, kw_only=True):
+    """The version of a record's fields."""
+
+    v: int = VERSION
+
+
+class VhostFact(Record, tag="vhost_added"):
+    """A virtual host, with its predeclared exchanges, which have no facts of their own."""
+
+    name: str
+
+
+class VhostRemoved(Record, tag="vhost_removed"):
+    """A virtual host is gone with everything in it."""
+
+    name: str
+
+
+class ExchangeFact(Record, tag="exchange_declared"):
+    """An exchange. `durable` is false only in memory: such a fact is in no record."""
+
+    vhost: str
+    name: str
+    kind: str
+    durable: bool = True
+    auto_delete: bool = False
+    internal: bool = False
+    arguments: bytes = b""
+
+
+class ExchangesDeleted(Record, tag="exchanges_deleted"):
+    """Exchanges are gone: one that was deleted, and those that were unused after it."""
+
+    vhost: str
+    names: list[str]
+
+
+class QueueFact(Record, tag="queue_declared"):
+    """A queue. Its units begin at `first_offset`: what lies below is done."""
+
+    id: int
+    vhost: str
+    name: str
+    durable: bool = True
+    exclusive: bool = False
+    auto_delete: bool = False
+    queue_type: str = "classic"
+    arguments: bytes = b""
+    first_offset: int = 0
+
+
+class QueuesDeleted(Record, tag="queues_deleted"):
+    """Queues (id, name) are gone, with their messages, and the exchanges that were unused after it."""
+
+    vhost: str
+    queues: list[tuple[int, str]]
+    exchanges: list[str] = []
+
+
+class BindingFact(Record, tag="binding_added"):
+    """From the exchange `source` to a queue or exchange; `kind` says which."""
+
+    vhost: str
+    source: str
+    kind: str
+    destination: str
+    key: bytes = b""
+    arguments: bytes = b""
+    durable: bool = True
+
+
+class BindingRemoved(Record, tag="binding_removed"):
+    """That binding is gone, and the exchanges that were unused after it."""
+
+    vhost: str
+    source: str
+    kind: str
+    destination: str
+    key: bytes = b""
+    arguments: bytes = b""
+    exchanges: list[str] = []
+
+
+class IdsFact(Record, tag="ids"):
+    """Every queue id below `next_id` was given out, or may have been."""
+
+    next_id: int
+
+
+Fact = VhostFact | ExchangeFact | QueueFact | BindingFact | IdsFact
+Deletion = VhostRemoved | ExchangesDeleted | QueuesDeleted | BindingRemoved
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Fact | Deletion)
+
+
+def encode(record: Fact | Deletion) -> bytes:
+    """The body of its state record."""
+    return _encoder.encode(record)
+
+
+def decode(body: bytes, offset: int) -> Any:
+    """The record in a body found at that log offset. Raises StoreRefused for one that this version does not know."""
+    try:
+        record = _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise StoreRefused(f"state record at log offset {offset} is not readable by this version: {error}") from None
+    if record.v > VERSION:
+        raise StoreRefused(
+            f"state record at log offset {offset} has version {record.v}, this broker reads up to {VERSION}: "
+            f"start the newer version that wrote it"
+        )
+    return record

@@ -1,0 +1,29 @@
+from core.log.view cimport View
+from core.message cimport Message
+from core.queue.cursor cimport Cursor
+from core.queue.delivery cimport Queue
+from core.queue.index cimport Index
+
+
+cdef class LoggedQueue(Queue):
+    cpdef push(self, Message message, long long code)
+
+
+cdef class Slot:
+    cdef readonly long long id
+    cdef readonly Index index
+    cdef readonly Cursor cursor
+    cdef public long long watermark
+
+
+cdef class Replay:
+    cdef readonly dict slots
+    cdef set _gone
+    cdef object _state, _load, _spill
+    cdef readonly long long records, units
+    cdef long long _units_kept
+    cdef Slot _memo
+    cpdef Slot slot(self, long long queue_id)
+    cpdef record(self, View view)
+    cpdef place(self, long long offset, Py_ssize_t size, long long[::1] places)
+    cpdef done(self, bytes body)

@@ -1,0 +1,196 @@
+"""Replay: the log's records from the checkpoint's stamp on, put back into indexes and cursors.
+
+A fact may be stated anew long after the units that belong to it (retention), so units and settled ranges go into a slot
+per queue id whether its fact is known or not; a queue takes its slot over when replay ends, and slots without a fact
+are dropped. Every record is absolute, so replaying what a checkpoint already holds changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cython
+
+from core.queue.cursor import Cursor
+from core.queue.index import Index
+from core.state.done import read_done
+
+if cython.compiled:
+    from cython.cimports.core.log.record import DONE, LINK, STATE, STORE
+    from cython.cimports.core.log.view import View
+    from cython.cimports.core.message import Message
+    from cython.cimports.core.queue.delivery import Queue
+else:
+    from core.log.record import DONE, LINK, STATE, STORE
+    from core.log.view import View
+    from core.message import Message
+    from core.queue.delivery import Queue
+
+SPILL_UNITS = cython.declare(cython.longlong, 512 * 1000)  # new units in memory before full chunks go to the store
+TRIM_UNITS = cython.declare(cython.longlong, 512)
+
+
+@cython.cclass
+class LoggedQueue(Queue):
+    """A durable queue. It tells the turn when it changed, so that a checkpoint looks at changed queues only."""
+
+    @cython.ccall
+    def push(self, message: Message, code: cython.longlong):
+        """See Queue.push."""
+        if not self.settled:
+            self.settled = True
+            self.turn.settled.append(self)
+        Queue.push(self, message, code)
+
+    def adopt(self, slot: Slot) -> None:
+        """Take over what replay found for this queue."""
+        assert slot.id == self.id
+        self.index = slot.index
+        self.cursor = slot.cursor
+        self._settle_absent()
+        self.restored()
+        if slot.watermark >= 0:
+            self.redelivered_below = min(slot.watermark, self.index.end)
+
+    def _settle_absent(self) -> None:
+        """Units that are nowhere are done: their segment went before the fact was stated for the last time."""
+        index: Index = self.index
+        cursor: Cursor = self.cursor
+        offset: cython.longlong = max(cursor.floor, index.begin)
+        if offset > cursor.floor:
+            cursor.settle_range(cursor.floor, offset)
+        while offset < index.end:
+            if not index.loaded(offset):
+                after: cython.longlong = min((offset // 512 + 1) * 512, index.end)
+                if offset // 512 not in index.stored:
+                    cursor.settle_range(offset, after)
+                offset = after
+                continue
+            if index.find(offset) == 0:
+                cursor.settle(offset)
+            offset += 1
+        cursor.take_runs()
+
+
+@cython.final
+@cython.cclass
+class Slot:
+    """What is known of one queue id. watermark: what lies below was delivered before a clean stop, -1 = unknown."""
+
+    def __init__(self, queue_id: int):
+        self.id = queue_id
+        self.index = Index()
+        self.cursor = Cursor()
+        self.watermark = -1
+
+    def begin_at(self, first: int) -> None:
+        """A fact says that everything below `first` is done."""
+        self.cursor.settle_range(self.cursor.floor, first)
+        self.cursor.take_runs()
+        self.index.trim(self.cursor.floor)
+
+
+@cython.final
+@cython.cclass
+class Replay:
+    """record() for each record of the log, in order.
+
+    slots    queue id -> Slot; records and units count what was replayed
+    state(body, offset) applies a state record; load(queue id, chunk number) reads a stored chunk; spill(slots) may move
+    full chunks to the store, so that a backlog of any size fits
+    """
+
+    def __init__(
+        self,
+        state: Callable[[bytes, int], None],
+        load: Callable[[int, int], bytes | None],
+        spill: Callable[[Any], None],
+    ):
+        self.slots = {}
+        self._gone = set()
+        self._state = state
+        self._load = load
+        self._spill = spill
+        self.records = self.units = self._units_kept = 0
+        self._memo = None
+
+    @cython.ccall
+    def slot(self, queue_id: cython.longlong) -> Slot:
+        """The slot of that id, made when it is not there; None when the queue is known to be deleted."""
+        slot: Slot = self._memo
+        if slot is not None and slot.id == queue_id:
+            return slot
+        slot = self.slots.get(queue_id)
+        if slot is None:
+            if queue_id in self._gone:
+                return None
+            slot = Slot(queue_id)
+            self.slots[queue_id] = slot
+        self._memo = slot
+        return slot
+
+    def drop(self, queue_id: int) -> None:
+        """The queue was deleted: nothing of it is wanted, now or from an earlier statement."""
+        self.slots.pop(queue_id, None)
+        self._gone.add(queue_id)
+        self._memo = None
+
+    def gone(self) -> set[int]:
+        """Ids of the queues that were deleted, or had no fact."""
+        return set(self._gone)
+
+    @cython.ccall
+    def record(self, view: View):
+        """Apply one record."""
+        self.records += 1
+        if view.kind == STORE:
+            self.place(view.offset, view.size, view.places())
+        elif view.kind == DONE:
+            self.done(view.body())
+        elif view.kind == STATE:
+            self._state(view.body(), view.offset)
+        elif view.kind == LINK:
+            linked: tuple = view.link()
+            self.place(linked[0], linked[1], linked[2])
+
+    @cython.ccall
+    def place(self, offset: cython.longlong, size: cython.Py_ssize_t, places: cython.longlong[::1]):
+        """The message at that log offset entered these queues: flat triples (queue id, queue offset, tags code)."""
+        at: cython.Py_ssize_t = 0
+        count: cython.Py_ssize_t = len(places)
+        while at < count:
+            slot: Slot = self.slot(places[at])
+            if slot is not None:
+                unit: cython.longlong = places[at + 1]
+                index: Index = slot.index
+                if unit < index.end and unit >= index.begin and not index.loaded(unit):
+                    self._reload(slot, unit // 512)
+                index.put(unit, offset, size, places[at + 2])
+                self.units += 1
+                self._units_kept += 1
+            at += 3
+        if self._units_kept >= SPILL_UNITS:
+            self._units_kept = 0
+            self._spill(self.slots.values())
+
+    def _reload(self, slot: Slot, number: int) -> None:
+        """A unit goes into a chunk that the store holds: bring that back first, or its other units were lost."""
+        if number in slot.index.stored:
+            units = self._load(slot.id, number)
+            if units is not None:
+                slot.index.load(number, units)
+
+    @cython.ccall
+    def done(self, body: bytes):
+        """These ranges are settled."""
+        for item in read_done(body):
+            slot: Slot = self.slot(item[0])
+            if slot is None:
+                continue
+            cursor: Cursor = slot.cursor
+            for run in item[1]:
+                cursor.settle_range(run[0], run[1])
+            cursor.take_runs()
+            if cursor.floor - slot.index.begin >= TRIM_UNITS:
+                slot.index.trim(cursor.floor)

@@ -1,0 +1,87 @@
+"""What of the log is still needed, and stating facts anew so that a front segment can go (architecture rule 8.6).
+
+Needed is everything from the least of: the last checkpoint's stamp, each durable queue's unit at its floor, the last
+statement of every fact. Facts alone pin no segment: when no unit lies in the segments before them, they are stated anew
+at the tail, and the segments go after the next checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from core.queue.index import FOUND
+from core.state.model import IDS_KEY, Model
+from core.state.records import IdsFact, QueueFact, encode
+
+FACT_BYTES = 512  # about what stating one fact costs in the log
+RESTATED_AT_ONCE = 1024
+
+
+class Segments(Protocol):
+    """Of core.log.retention.Retention, what is used here."""
+
+    first: int
+
+    def free(self, safe_offset: int) -> list[int]:
+        """Free the front segments that end at or before it."""
+
+
+class Retainer:
+    """look() at every queue that changed, then free() after a checkpoint. `restated` = facts stated anew."""
+
+    def __init__(self, model: Model, log: Any, segments: Segments, state_kind: int):
+        self._model = model
+        self._log = log
+        self._segments = segments
+        self._state_kind = state_kind
+        self._floors: dict[int, int] = {}  # queue id -> log offset below which it needs nothing
+        self.restated = 0
+
+    def look(self, queue: Any) -> None:
+        """Note what the queue needs of the log."""
+        floor = queue.cursor.floor
+        if floor >= queue.index.end:
+            self._floors.pop(queue.id, None)
+        elif queue.index.find(floor) == FOUND:
+            self._floors[queue.id] = queue.index.log_offset
+        else:  # its chunk is not in memory: what we knew is a lower bound, since units lie in the order of the log
+            self._floors.setdefault(queue.id, 0)
+
+    def forget(self, queue_id: int) -> None:
+        """The queue was deleted."""
+        self._floors.pop(queue_id, None)
+
+    def needed_units(self) -> int:
+        """Log offset of the oldest unit that is not done; the log's end when there is none."""
+        return min(self._floors.values(), default=self._log.appended)
+
+    def free(self, stamp: int) -> bool:
+        """After a checkpoint: free what may go. True when facts were stated anew, so that another one is worth it."""
+        facts = self._model.facts
+        units = min(stamp, self.needed_units())
+        oldest_fact = next(iter(facts.stated.values()), units)
+        safe = min(units, oldest_fact)
+        self._log.liveness.forget(safe)
+        self._segments.free(safe)
+        wanted = units - units % self._log.segment_bytes
+        return oldest_fact < wanted and self._restate(wanted)
+
+    def _restate(self, upto: int) -> bool:
+        """State the facts before `upto` anew, if that frees at least twice what it costs."""
+        facts = self._model.facts
+        keys = []
+        for key, offset in facts.stated.items():
+            if offset >= upto:
+                break
+            keys.append(key)
+        if upto - self._segments.first < 2 * FACT_BYTES * len(keys):
+            return False
+        for key in keys[:RESTATED_AT_ONCE]:
+            fact = facts.get(key)
+            if isinstance(fact, QueueFact):
+                fact.first_offset = self._model.queues[fact.id].cursor.floor
+            elif key == IDS_KEY:
+                fact = IdsFact(next_id=facts.next_id)
+            facts.put(fact, self._log.append(self._state_kind, encode(fact)))
+        self.restated += min(len(keys), RESTATED_AT_ONCE)
+        return True

@@ -1,0 +1,1 @@
+"""The HTTP listeners: health for whoever watches the process, metrics for Prometheus."""

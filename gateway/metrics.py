@@ -1,0 +1,119 @@
+"""Prometheus text from the broker's plain counters, read at scrape: RabbitMQ's names where it has one, else `mq_`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
+
+__all__ = ["CONTENT_TYPE", "exposition"]
+
+
+class BrokerCollector:
+    """One pass over the queues per scrape, whatever their number of families."""
+
+    def __init__(self, broker):
+        self._broker = broker
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of this scrape."""
+        yield from self._objects()
+        yield from self._messages()
+        yield from self._log()
+        yield from self._flow()
+
+    def _objects(self) -> Iterator[Metric]:
+        broker = self._broker
+        vhosts = list(broker.model.vhosts.values())
+        channels = sum(len(connection.channels) for connection in broker.connections)
+        yield gauge("rabbitmq_connections", "Open AMQP connections", len(broker.connections))
+        yield gauge("rabbitmq_channels", "Open AMQP channels", channels)
+        yield gauge("rabbitmq_queues", "Queues in all virtual hosts", sum(len(vhost.queues) for vhost in vhosts))
+        yield gauge(
+            "mq_exchanges", "Exchanges in all virtual hosts", sum(len(vhost.router.exchanges) for vhost in vhosts)
+        )
+        yield gauge("mq_virtual_hosts", "Virtual hosts", len(vhosts))
+
+    def _messages(self) -> Iterator[Metric]:
+        broker = self._broker
+        ready = unacked = consumers = delivered = acked = redelivered = expired = held = 0
+        for vhost in broker.model.vhosts.values():
+            for queue in vhost.queues.values():
+                ready += queue.ready
+                unacked += queue.unacked
+                consumers += len(queue.consumers)
+                delivered += queue.delivered
+                acked += queue.acked
+                redelivered += queue.redelivered
+                expired += queue.expired
+                held += queue.bytes_held
+        gone = broker.metrics
+        yield gauge("rabbitmq_queue_messages_ready", "Messages ready for delivery", ready)
+        yield gauge("rabbitmq_queue_messages_unacked", "Messages delivered and not acknowledged", unacked)
+        yield gauge("rabbitmq_queue_messages", "Messages ready and unacknowledged", ready + unacked)
+        yield gauge("rabbitmq_consumers", "Consumers of all queues", consumers)
+        yield gauge("mq_transient_queue_bytes", "Memory held by messages of transient queues, bytes", held)
+        yield counter(
+            "rabbitmq_global_messages_received", "Messages published to the broker", broker.publisher.messages
+        )
+        yield counter("mq_messages_unroutable", "Messages that no queue took", broker.publisher.unroutable)
+        yield counter("rabbitmq_global_messages_delivered", "Deliveries", delivered + gone.delivered)
+        yield counter("rabbitmq_global_messages_acknowledged", "Acknowledged deliveries", acked + gone.acked)
+        yield counter(
+            "rabbitmq_global_messages_redelivered", "Deliveries marked redelivered", redelivered + gone.redelivered
+        )
+        yield counter("mq_messages_expired", "Messages dropped because their time was over", expired + gone.expired)
+
+    def _log(self) -> Iterator[Metric]:
+        log = self._broker.log
+        yield counter("mq_log_appended_bytes", "Bytes appended to the log", log.appended)
+        yield counter("mq_log_committed_bytes", "Bytes of the log that are committed", log.committed)
+        yield counter("mq_log_batches", "Batches handed to the disk", log.batches)
+        yield counter("mq_log_records", "Records appended", log.records)
+        yield gauge("mq_log_pending_bytes", "Appended and not yet committed, bytes", log.pending_bytes)
+        yield gauge("mq_log_tail_bytes", "Newest messages kept in memory, bytes", log.tail.bytes_held)
+
+    def _flow(self) -> Iterator[Metric]:
+        broker = self._broker
+        flow = broker.flow
+        memory, disk = flow.alarms["memory"], flow.alarms["disk"] or flow.alarms["log"]
+        yield gauge("rabbitmq_alarms_memory_used_watermark", "1 = the memory limit blocks publishers", memory)
+        yield gauge(
+            "rabbitmq_alarms_free_disk_space_watermark",
+            "1 = the disk limit, or a full disk, blocks publishers",
+            disk,
+        )
+        yield gauge("rabbitmq_resident_memory_limit_bytes", "Memory that blocks publishers", flow.memory_limit)
+        yield gauge("rabbitmq_process_resident_memory_bytes", "Memory in use as flow control sees it", flow.memory_used)
+        yield gauge("rabbitmq_disk_space_available_bytes", "Free on the data directory's disk", flow.disk_free)
+        yield gauge(
+            "rabbitmq_disk_space_available_limit_bytes", "Free space that blocks publishers", flow.disk_limit
+        )
+        yield counter("mq_publishers_blocked", "Times that publishers were blocked", flow.blocked_count)
+        held = sum(connection.held_bytes for connection in broker.connections)
+        yield gauge("mq_held_bytes", "Publishes held back by an alarm or waiting for a commit, bytes", held)
+        yield counter("mq_logins_refused", "Refused logins", broker.metrics.logins_refused)
+        yield counter("mq_loop_turns", "Turns of the event loop with work in them", broker.turn.turns)
+        yield gauge("mq_clock_skew_seconds", "Wall clock ahead of the broker's clock", broker.clock.skew_ms / 1000)
+
+
+def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    """A family of one sample."""
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    """A family of one sample that only grows."""
+    return CounterMetricFamily(name, text, value=value)
+
+
+
+def exposition(broker) -> bytes:
+    """Everything, as Prometheus text."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    registry.register(BrokerCollector(broker))
+    return generate_latest(registry)

@@ -1,0 +1,312 @@
+"""The running gateway: assemble, recover, listen, serve until told to stop, and leave everything on disk.
+
+Read top-down: run() is the life of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from core import uncompiled_because
+from core.access import Access
+from core.broker import Broker, Disk, Loop
+from core.clock import Clock
+from core.config import SERVED, Config
+from core.disk.files import DataDirectory, SegmentFiles
+from core.disk.store import Store
+from core.disk.threads import Worker
+from core.flow import LOG, Flow
+from core.log.engine import LocalEngine
+from core.metrics import Metrics
+from gateway import definitions
+from gateway.connection import Connection
+from gateway.listeners import addresses, bound_address, open_socket, peer_address, tune_socket, write_ready_file
+from gateway.memory import memory_limit, memory_used
+from gateway.passwords import THREADS, Passwords
+from protocols.amqp import tables
+from protocols.amqp.connection import AmqpConnection
+
+EX_OK, EX_IOERR = 0, 74
+CONNECTION_FORCED = 320
+READERS = 2
+WATERMARK_SECONDS = 1.0
+TICK_SECONDS = 0.5
+CLOSE_SECONDS = 3.0  # what clients get to answer connection.close at a stop
+YOUNG_OBJECTS = 50_000  # allocations between two passes of the garbage collector: messages are not among them
+
+log = logging.getLogger("gateway")
+
+
+class Service:
+    """One broker process. `ready_file` is written when every listener accepts."""
+
+    def __init__(self, config: Config, ready_file: str | None):
+        self.config = config
+        self._ready_file = ready_file
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.AbstractServer] = []
+        self._runners: list[Any] = []
+        self._stopping = False
+
+    async def run(self) -> int:
+        """Live, and return the exit code. Raises ListenError, StoreRefused, LogCorrupt, DefinitionsError."""
+        self._loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[int] = self._loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop)
+        sockets = {name: open_socket(name, place) for name, place in self._served().items()}
+        try:
+            self._assemble()
+            self._recover()
+            await self._listen(sockets)
+        finally:
+            for listening in sockets.values():
+                listening.close()
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        code = await self._stopped
+        return await self._shut_down() if code == EX_OK else code
+
+    def _served(self) -> dict[str, Any]:
+        """The listeners that are on and that this version has."""
+        found = addresses(self.config.listeners)
+        for name in sorted(set(found) - set(SERVED)):
+            log.warning("listener is not served by this version", extra={"listener": name})
+        return {name: place for name, place in found.items() if name in SERVED}
+
+    def _assemble(self) -> None:
+        """Build the broker on this machine's disk, loop and clock."""
+        config, loop = self.config, self._loop
+        if uncompiled_because:
+            log.warning("the hot path runs uncompiled, which is slow", extra={"because": uncompiled_because})
+        self._directory = DataDirectory(config.data_dir)
+        path = Path(config.data_dir)
+        files = SegmentFiles(path / "commitlog", config.log.segment_bytes, ahead_bytes=config.log.ahead_bytes)
+        self._workers = {name: Worker(name, loop, count) for name, count in WORKERS.items()}
+        engine = LocalEngine(
+            files, self._workers["writer"], self._workers["readers"], loop.call_later, sync=config.log.flush == "sync"
+        )
+        self._files = files
+        self.clock = Clock()
+        disk = Disk(
+            files,
+            engine,
+            Store(path / "state"),
+            self._workers["checkpoints"],
+            self._workers["readers"],
+            clean=not self._directory.unclean,
+            unsynced_bytes=0 if config.log.flush == "sync" else UNSYNCED_BYTES,
+        )
+        self.broker = broker = Broker(
+            config,
+            self.clock,
+            disk,
+            Loop(loop.call_soon, self._call_at, self._failed),
+            codec=tables,  # type: ignore[arg-type]
+            random_bytes=secrets.token_bytes,
+        )
+        broker.flow = Flow(memory_limit(config.limits.memory_bytes), config.limits.disk_free_bytes, self._usage)
+        broker.metrics = Metrics()
+        broker.access = Access(
+            time.monotonic,
+            loopback_users=config.access.loopback_users,
+            password_cache_seconds=config.access.password_cache_seconds,
+        )
+        broker.passwords = Passwords(broker.access, self._workers["passwords"])
+        broker.cluster_name = f"corduroy@{socket.gethostname()}"
+        broker.report = self._report
+        engine.blocked = lambda full: broker.flow.set_alarm(LOG, full)
+
+    def _recover(self) -> None:
+        """Load the state, replay the log, apply the definitions."""
+        began = time.monotonic()
+        wanted = definitions.load(self.config.definitions.file) if self.config.definitions.file else None
+        restored = self.broker.start()
+        if restored.log.cut_bytes:
+            log.warning("torn tail cut", extra={"offset": restored.log.tail, "bytes": restored.log.cut_bytes})
+        self._directory.mark_running()
+        if wanted is not None:
+            self._define(wanted)
+        self.broker.flow.check()
+        log.info(
+            "recovered",
+            extra={
+                "clean_stop": not self._directory.unclean,
+                "records_replayed": restored.log.records,
+                "log_bytes": restored.log.tail,
+                "seconds": round(time.monotonic() - began, 3),
+            },
+        )
+
+    def _define(self, wanted: definitions.Definitions) -> None:
+        """Take users, virtual hosts and permissions from the definitions, and declare what they list."""
+        broker, topology = self.broker, self.broker.topology
+        broker.access.replace(definitions.apply_access(wanted))
+        for name in wanted.vhosts:
+            topology.add_vhost(name)
+        for vhost in broker.model.vhosts.values():
+            vhost.router.touch()
+        for item in wanted.exchanges:
+            topology.declare_exchange(
+                broker.virtual_host(item.vhost), item.name, item.type, durable=item.durable,
+                auto_delete=item.auto_delete, internal=item.internal, arguments=item.arguments,
+            )  # fmt: skip
+        for queue in wanted.queues:
+            topology.declare_queue(
+                broker.virtual_host(queue.vhost), queue.name, durable=queue.durable,
+                auto_delete=queue.auto_delete, arguments=queue.arguments,
+            )  # fmt: skip
+        for binding in wanted.bindings:
+            topology.bind(
+                broker.virtual_host(binding.vhost), binding.source, (binding.destination_type, binding.destination),
+                binding.routing_key, binding.arguments,
+            )  # fmt: skip
+
+    def _reload(self) -> None:
+        """SIGHUP: read the definitions again; what cannot be used changes nothing."""
+        path = self.config.definitions.file
+        if not path:
+            log.info("nothing to reload: definitions.file is not set")
+            return
+
+        def loaded(result: Any) -> None:
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                self._define(result)
+            except Exception as error:
+                log.error("definitions were not applied", extra={"file": path, "error": str(error)})
+            else:
+                log.info("definitions applied", extra={"file": path})
+
+        self._workers["passwords"].submit(lambda: definitions.load(path), loaded)
+
+    async def _listen(self, sockets: dict[str, socket.socket]) -> None:
+        """Accept on every listener, then say so."""
+        bound = {name: bound_address(listening) for name, listening in sockets.items()}
+        if "amqp" in sockets:
+            self._servers.append(await self._loop.create_server(self._accept_amqp, sock=sockets.pop("amqp").dup()))
+        if sockets:
+            from gateway.http import server
+
+            for name, application in (("http", server.http_application), ("metrics", server.metrics_application)):
+                if name in sockets:
+                    self._runners.append(await server.serve(application(self.broker), sockets.pop(name).dup()))
+        self.broker.started = True
+        self._watch()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS, 20, 50)
+        if self._ready_file:
+            write_ready_file(self._ready_file, bound)
+        log.info("listening", extra=bound)
+        print("ready", flush=True)
+
+    def _accept_amqp(self) -> Connection:
+        """One connection. Its peer learns the address when the socket is there."""
+        peer = AmqpConnection(self.broker, self._loop.time())
+        return self._connection(peer)
+
+    def _connection(self, peer: Any) -> Connection:
+        connection = Accepted(peer, self.clock, self._lost)
+        connection.refused = len(self._connections) >= self.config.limits.connections or self._stopping
+        connection.output_bytes = self.config.limits.output_bytes
+        self._connections.add(connection)
+        self.broker.metrics.connections_opened += 1
+        if len(self._connections) == 1:
+            self._loop.call_later(TICK_SECONDS, self._tick)
+        return connection
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self.broker.metrics.connections_closed += 1
+
+    def _tick(self) -> None:
+        """Heartbeats and time limits of every connection; rests while there is none."""
+        now = self._loop.time()
+        for connection in list(self._connections):
+            connection.peer.tick(now)
+        if self._connections:
+            self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _watch(self) -> None:
+        """Compare memory and disk with their limits, once a second."""
+        self.broker.flow.check()
+        if not self._stopping:
+            self._loop.call_later(WATERMARK_SECONDS, self._watch)
+
+    def _usage(self) -> tuple[int, int]:
+        return memory_used(), shutil.disk_usage(self.config.data_dir).free
+
+    def _call_at(self, ms: int, callback: Any) -> asyncio.TimerHandle:
+        return self._loop.call_later(max(0, ms - self.clock.ms) / 1000, callback)
+
+    def _report(self, event: str, **fields: object) -> None:
+        log.warning(event, extra=fields)
+
+    def _failed(self, error: Exception) -> None:
+        """The log cannot be written: nobody knows what is on the disk. Stop; the next start looks."""
+        log.critical("the log failed, stopping", extra={"error": str(error)})
+        if not self._stopped.done():
+            self._stopped.set_result(EX_IOERR)
+
+    def _stop(self) -> None:
+        """SIGTERM or SIGINT; a second one changes nothing."""
+        if not self._stopped.done():
+            self._stopped.set_result(EX_OK)
+
+    async def _shut_down(self) -> int:
+        """Stop accepting, say goodbye, write the last checkpoint, let go."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        for runner in self._runners:
+            await runner.cleanup()
+        for connection in list(self._connections):
+            connection.peer.close(
+                CONNECTION_FORCED, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"
+            )
+        deadline = self._loop.time() + CLOSE_SECONDS
+        while self._connections and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self._connections):
+            connection.abort()
+        closed = asyncio.Event()
+        self.broker.close(closed.set)
+        await closed.wait()
+        for worker in self._workers.values():
+            await self._loop.run_in_executor(None, worker.stop)
+        self._files.close()
+        self._directory.mark_stopped()
+        self._directory.release()
+        log.info("stopped", extra={"pid": os.getpid()})
+        return EX_OK
+
+
+WORKERS = {"writer": 1, "readers": READERS, "checkpoints": 1, "passwords": THREADS}
+UNSYNCED_BYTES = 1 << 30  # ASYNC_FLUSH: at most what half a second of writing leaves unsynced
+
+
+class Accepted(Connection):
+    """A connection that a listener accepted: told its peer's address, and turned away when there are too many."""
+
+    refused = False
+    output_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """The socket is there."""
+        if self.refused:
+            transport.abort()
+        tune_socket(transport)
+        transport.set_write_buffer_limits(high=self.output_bytes)
+        self.peer.peer_address = peer_address(transport)
+        super().connection_made(transport)

@@ -1,0 +1,26 @@
+from core.flow cimport Flow
+from core.log.commit_log cimport CommitLog
+from protocols.amqp.consuming cimport Consuming
+from protocols.amqp.frames cimport FrameWriter
+from protocols.amqp.publishing cimport Publishing
+
+
+cdef class Channel:
+    cdef readonly int number
+    cdef readonly unsigned int ids
+    cdef FrameWriter output
+    cdef object connection, declaring
+    cdef Flow flow
+    cdef CommitLog log
+    cdef readonly Publishing publishing
+    cdef readonly Consuming consuming
+    cdef public bint closing
+    cdef readonly bint waiting
+    cdef object _held
+    cdef bint _content_held, _forced
+    cdef public str last_queue
+    cdef object _getter
+    cpdef frame(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end)
+    cdef _execute(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end)
+    cdef bint _must_hold(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end) except? -1
+    cdef _method(self, bytearray b, Py_ssize_t at, Py_ssize_t end)

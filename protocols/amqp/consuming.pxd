@@ -1,0 +1,35 @@
+from core.consume cimport Unacked
+from core.message cimport Message
+from core.queue.delivery cimport Consumer, Gate, Queue
+from protocols.amqp.frames cimport FrameWriter
+
+
+cdef class AmqpConsumer(Consumer):
+    cdef FrameWriter output
+    cdef Unacked held
+    cdef object _consuming
+    cdef readonly str tag
+    cdef bytes _tag_bytes
+    cdef int channel
+    cdef Py_ssize_t _unacked_max
+    cdef public dict arguments
+
+
+cdef class Getter(Consumer):
+    cdef FrameWriter output
+    cdef Unacked held
+    cdef object _done
+    cdef int channel
+
+
+cdef class Consuming:
+    cdef FrameWriter output
+    cdef int channel
+    cdef readonly object broker
+    cdef object vhost, user, connection
+    cdef readonly Unacked held
+    cdef readonly Gate gate
+    cdef public dict consumers
+    cdef readonly int prefetch
+    cdef bint _cancel_notify
+    cpdef settle(self, int method, long long tag, int bits)

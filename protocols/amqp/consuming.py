@@ -1,0 +1,239 @@
+"""The consuming side of one channel: consume, cancel, get, deliveries, acks and qos (spec 1.8.3)."""
+
+from __future__ import annotations
+
+import cython
+
+from core.errors import AccessRefused, LimitReached, NotAllowed, PreconditionFailed
+from protocols.amqp.errors import AmqpError
+from protocols.amqp.methods import (
+    BasicCancel,
+    BasicCancelOk,
+    BasicConsumeOk,
+    BasicGetEmpty,
+    BasicGetOk,
+    BasicQosOk,
+    BasicRecoverOk,
+    encode,
+)
+
+if cython.compiled:
+    from cython.cimports.core.consume import Unacked
+    from cython.cimports.core.message import Message
+    from cython.cimports.core.queue.delivery import Consumer, Gate, Queue
+    from cython.cimports.protocols.amqp.frames import FrameWriter
+else:
+    from core.consume import Unacked
+    from core.message import Message
+    from core.queue.delivery import Consumer, Gate, Queue
+    from protocols.amqp.frames import FrameWriter
+
+ACK, REJECT, NACK = 80, 90, 120
+
+
+@cython.final
+@cython.cclass
+class AmqpConsumer(Consumer):
+    """One basic.consume."""
+
+    def __init__(self, queue: Queue, consuming: Consuming, tag: str, options: tuple):
+        Consumer.__init__(self, queue, consuming.gate)
+        self.no_ack, self.exclusive, self.arguments = options
+        self.prefetch = 0 if self.no_ack else consuming.prefetch
+        self.output = consuming.output
+        self.held = consuming.held
+        self._consuming = consuming
+        self.channel = consuming.channel
+        self.tag = tag
+        encoded = tag.encode()
+        self._tag_bytes = bytes([len(encoded)]) + encoded
+        self._unacked_max = consuming.broker.config.limits.unacked_per_channel
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def can_take(self) -> cython.bint:
+        """Whether it has credit and its connection takes more in this turn."""
+        if self.output.full():
+            self.output.stalled.append(self)
+            return False
+        if self.held.count >= self._unacked_max and not self.no_ack:
+            self.gate.closed_out.append(self)
+            return False
+        return Consumer.can_take(self)
+
+    @cython.ccall
+    def deliver(self, message: Message, offset: cython.longlong, redelivered: cython.bint):
+        """basic.deliver. A no_ack delivery takes a tag, and nothing is remembered."""
+        tag: cython.longlong = self.held.add(None if self.no_ack else self, offset)
+        self.output.deliver(self.channel, self._tag_bytes, tag, redelivered, message)
+
+    def gone(self) -> None:
+        """The queue was deleted: tell the client if it announced that it understands (consumer_cancel_notify)."""
+        self._consuming.queue_gone(self)
+
+
+@cython.final
+@cython.cclass
+class Getter(Consumer):
+    """One basic.get: takes one message, now or when it was read from the disk. done() lets the channel go on."""
+
+    def __init__(self, queue: Queue, consuming: Consuming, no_ack: bool, done: object):
+        Consumer.__init__(self, queue, Gate())
+        self.no_ack = no_ack
+        self.output = consuming.output
+        self.held = consuming.held
+        self.channel = consuming.channel
+        self._done = done
+
+    @cython.ccall
+    def deliver(self, message: Message, offset: cython.longlong, redelivered: cython.bint):
+        """basic.get-ok with the content; if the channel is gone meanwhile, back it goes."""
+        if self.cancelled:
+            if not self.no_ack:
+                self.queue.give_back(offset)
+            return
+        tag: cython.longlong = self.held.add(None if self.no_ack else self, offset)
+        ok = BasicGetOk(tag, redelivered, message.exchange, message.routing_key, self.queue.ready)
+        self.output.method(self.channel, encode(ok))
+        self.output.content(self.channel, message)
+        self._done()
+
+    def nothing(self) -> None:
+        """basic.get-empty."""
+        if not self.cancelled:
+            self.output.method(self.channel, encode(BasicGetEmpty()))
+            self._done()
+
+    @cython.ccall
+    def release(self):
+        """It holds no credit, and is in no ring."""
+        self.unacked -= 1
+
+
+@cython.final
+@cython.cclass
+class Consuming:
+    """A channel's consumers and what they hold unacknowledged.
+
+    prefetch  basic.qos for consumers to come (global_ false); the gate's limit is the one all share (global_ true)
+    """
+
+    def __init__(self, output: FrameWriter, channel: int, broker: object, session: tuple):
+        self.output = output
+        self.channel = channel
+        self.broker = broker
+        self.vhost, self.user, self.connection = session
+        self.held = Unacked()
+        self.gate = Gate()
+        self.consumers = {}
+        self.prefetch = 0
+        self._cancel_notify = self.connection.understands("consumer_cancel_notify")
+
+    @cython.ccall
+    def settle(self, method: cython.int, tag: cython.longlong, bits: cython.int):
+        """basic.ack, basic.reject and basic.nack; `bits` as the method's last octet."""
+        held: Unacked = self.held
+        settled: cython.int
+        if method == 80:
+            settled = held.acknowledge(tag, bits & 1)
+        elif method == 120:
+            if bits & 2:
+                settled = held.give_back(tag, bits & 1)
+            else:
+                settled = held.acknowledge(tag, bits & 1)
+        elif bits & 1:
+            settled = held.give_back(tag, False)
+        else:
+            settled = held.acknowledge(tag, False)
+        if settled == -2:
+            raise PreconditionFailed(f"unknown delivery tag {tag}")
+
+    def qos(self, method) -> None:
+        """basic.qos: a limit per consumer started after it, or (global_) one that all of the channel share at once."""
+        if method.prefetch_size:
+            raise AmqpError(540, f"prefetch_size!=0 ({method.prefetch_size})", *method.ids)
+        if method.global_:
+            self.gate.limit = method.prefetch_count
+            waiting, self.gate.closed_out = self.gate.closed_out, []
+            for consumer in waiting:
+                consumer.queue.wake(consumer)
+        else:
+            self.prefetch = method.prefetch_count
+        self.output.method(self.channel, encode(BasicQosOk()))
+
+    def consume(self, method, name: str) -> None:
+        """basic.consume on the queue `name`."""
+        queue = self._readable(name)
+        tag = method.consumer_tag or self.broker.random_name("amq.ctag-")
+        if tag in self.consumers:
+            raise NotAllowed(f"attempt to reuse consumer tag '{tag}'")
+        if (method.exclusive and queue.consumers) or any(consumer.exclusive for consumer in queue.consumers):
+            raise AccessRefused(f"queue '{name}' in vhost '{self.vhost.name}' in exclusive use")
+        refuse_arguments(method.arguments)
+        limit = self.broker.config.limits.consumers_per_channel
+        if len(self.consumers) >= limit:
+            raise LimitReached(f"number of consumers on this channel has reached the limit ({limit})")
+        consumer = AmqpConsumer(queue, self, tag, (method.no_ack, method.exclusive, method.arguments))
+        if not method.nowait:
+            self.output.method(self.channel, encode(BasicConsumeOk(tag)))
+        self.consumers[tag] = consumer
+        queue.add_consumer(consumer)
+        self.broker.topology.consumer_added(self.vhost, queue)
+
+    def cancel(self, method) -> None:
+        """basic.cancel: what it holds stays ackable; an unknown tag is answered just the same."""
+        consumer = self.consumers.pop(method.consumer_tag, None)
+        if consumer is not None:
+            self._remove(consumer)
+        if not method.nowait:
+            self.output.method(self.channel, encode(BasicCancelOk(method.consumer_tag)))
+
+    def _remove(self, consumer: AmqpConsumer) -> None:
+        queue = consumer.queue
+        queue.remove_consumer(consumer)
+        if not queue.deleted:
+            self.broker.topology.consumer_gone(self.vhost, queue)
+
+    def get(self, method, name: str, done) -> Getter | None:
+        """basic.get. done() is called when it was answered; a Getter is returned while it waits for the disk."""
+        queue = self._readable(name)
+        if any(consumer.exclusive for consumer in queue.consumers):
+            raise AccessRefused(f"queue '{name}' in vhost '{self.vhost.name}' in exclusive use")
+        self.broker.topology.queue_used(self.vhost, queue)
+        getter = Getter(queue, self, method.no_ack, done)
+        queue.park(getter)
+        return getter
+
+    def _readable(self, name: str) -> Queue:
+        self.broker.access.check(self.user.name, self.vhost.name, "queue", name, "read")
+        return self.broker.topology.queue(self.vhost, name, self.connection)
+
+    def recover(self, method) -> None:
+        """basic.recover: requeue everything unacknowledged."""
+        if not method.requeue:
+            raise AmqpError(540, "requeue=false", *method.ids)
+        self.held.return_all()
+        if method.synchronous:
+            self.output.method(self.channel, encode(BasicRecoverOk()))
+
+    def queue_gone(self, consumer: AmqpConsumer) -> None:
+        """A consumer's queue was deleted under it."""
+        self.consumers.pop(consumer.tag, None)
+        if self._cancel_notify and not self.output.finished:
+            self.output.method(self.channel, encode(BasicCancel(consumer.tag, True)))
+
+    def close(self) -> None:
+        """The channel ends: its consumers go, and what it holds goes back in order."""
+        consumers, self.consumers = self.consumers, {}
+        for consumer in consumers.values():
+            consumer.cancelled = True
+        self.held.return_all()
+        for consumer in consumers.values():
+            self._remove(consumer)
+
+
+def refuse_arguments(arguments: dict) -> None:
+    """x-priority and x-stream-offset of basic.consume are not served yet, and are not passed over in silence."""
+    for name in ("x-priority", "x-stream-offset"):
+        if name in arguments:
+            raise PreconditionFailed(f"invalid arg '{name}' for basic.consume: not served by this version")

@@ -1,0 +1,130 @@
+"""exchange.* and queue.*: permissions as RabbitMQ asks for them, then the topology, then the reply."""
+
+from __future__ import annotations
+
+from core.errors import AccessRefused
+from core.state.records import EXCHANGE, QUEUE
+from protocols.amqp import methods
+
+
+class Declaring:
+    """One channel's declarations. Each method returns its reply; the channel sends it when it is safe."""
+
+    def __init__(self, channel, connection, broker):
+        self._channel = channel
+        self._connection = connection
+        self._vhost = connection.vhost
+        self._user = connection.user.name
+        self._access = broker.access
+        self._topology = broker.topology
+
+    def _check(self, kind: str, name: str, right: str) -> None:
+        self._access.check(self._user, self._vhost.name, kind, name, right)
+
+    def exchange_declare(self, method):
+        """exchange.declare (40, 10)."""
+        if method.passive:
+            self._topology.check_exchange(self._vhost, method.exchange)
+            return methods.ExchangeDeclareOk()
+        self._check("exchange", method.exchange, "configure")
+        alternate = method.arguments.get("alternate-exchange")
+        if isinstance(alternate, str):
+            self._check("exchange", method.exchange, "read")
+            self._check("exchange", alternate, "write")
+        self._topology.declare_exchange(
+            self._vhost,
+            method.exchange,
+            method.type,
+            durable=method.durable,
+            auto_delete=method.auto_delete,
+            internal=method.internal,
+            arguments=method.arguments,
+        )
+        return methods.ExchangeDeclareOk()
+
+    def exchange_delete(self, method):
+        """exchange.delete (40, 20)."""
+        self._check("exchange", method.exchange, "configure")
+        self._topology.delete_exchange(self._vhost, method.exchange, if_unused=method.if_unused)
+        return methods.ExchangeDeleteOk()
+
+    def exchange_bind(self, method):
+        """exchange.bind (40, 30)."""
+        self._bind(method, EXCHANGE, method.source, method.destination)
+        return methods.ExchangeBindOk()
+
+    def exchange_unbind(self, method):
+        """exchange.unbind (40, 40)."""
+        self._unbind(method, EXCHANGE, method.source, method.destination)
+        return methods.ExchangeUnbindOk()
+
+    def queue_declare(self, method):
+        """queue.declare (50, 10)."""
+        if method.passive:
+            name = self._channel.queue_name(method.queue)
+            queue = self._topology.queue(self._vhost, name, self._connection)
+        else:
+            if method.queue:
+                self._check("queue", method.queue, "configure")
+            queue = self._topology.declare_queue(
+                self._vhost,
+                method.queue,
+                durable=method.durable,
+                exclusive=method.exclusive,
+                auto_delete=method.auto_delete,
+                arguments=method.arguments,
+                owner=self._connection,
+                allowed=lambda name: self._check("queue", name, "configure"),
+            )
+        self._channel.last_queue = queue.name
+        self._topology.queue_used(self._vhost, queue)
+        return methods.QueueDeclareOk(queue.name, queue.ready, len(queue.consumers))
+
+    def queue_bind(self, method):
+        """queue.bind (50, 20)."""
+        self._bind(method, QUEUE, method.exchange, self._channel.queue_name(method.queue))
+        return methods.QueueBindOk()
+
+    def queue_unbind(self, method):
+        """queue.unbind (50, 50)."""
+        self._unbind(method, QUEUE, method.exchange, self._channel.queue_name(method.queue))
+        return methods.QueueUnbindOk()
+
+    def _rights(self, kind: str, source: str, destination: str) -> None:
+        """A binding writes to its destination and reads from its source."""
+        if "" in (source, destination if kind == EXCHANGE else source):
+            raise AccessRefused("operation not permitted on the default exchange")
+        self._check(kind, destination, "write")
+        self._check("exchange", source, "read")
+
+    def _bind(self, method, kind: str, source: str, destination: str) -> None:
+        self._rights(kind, source, destination)
+        if self._access.has_topic_permissions:
+            exchange = self._vhost.router.exchanges.get(source)
+            if exchange is not None and exchange.kind == "topic":
+                key = method.routing_key.encode()
+                self._access.check_topic(self._user, self._vhost.name, source, key, "read")
+        self._topology.bind(
+            self._vhost, source, (kind, destination), method.routing_key, method.arguments, owner=self._connection
+        )
+
+    def _unbind(self, method, kind: str, source: str, destination: str) -> None:
+        self._rights(kind, source, destination)
+        self._topology.unbind(
+            self._vhost, source, (kind, destination), method.routing_key, method.arguments, owner=self._connection
+        )
+
+    def queue_purge(self, method):
+        """queue.purge (50, 30)."""
+        name = self._channel.queue_name(method.queue)
+        self._check("queue", name, "read")
+        return methods.QueuePurgeOk(self._topology.purge(self._vhost, name, self._connection))
+
+    def queue_delete(self, method):
+        """queue.delete (50, 40)."""
+        name = self._channel.queue_name(method.queue)
+        self._check("queue", name, "configure")
+        count = self._topology.delete_queue(
+            self._vhost, name, self._connection, if_unused=method.if_unused, if_empty=method.if_empty
+        )
+        return methods.QueueDeleteOk(count)

@@ -1,0 +1,10 @@
+cdef class Scan:
+    cdef readonly Py_ssize_t origin
+    cdef readonly int delivery_mode, priority
+    cdef readonly Py_ssize_t headers_at, headers_end
+    cdef readonly Py_ssize_t expiration_at, expiration_size
+    cdef readonly Py_ssize_t user_id_at, user_id_size
+    cdef readonly Py_ssize_t reply_to_at, reply_to_size
+
+
+cpdef int scan_properties(unsigned char* b, Py_ssize_t at, Py_ssize_t end, Scan found) except? -1

@@ -1,0 +1,289 @@
+"""basic.publish on one channel: content assembly, routing with a memo, returns and confirms.
+
+Confirms are coalesced: what may be confirmed at the end of a turn is one basic.ack with `multiple`, and what waits for
+the disk is one mark per batch of the log. A message that waits for nothing behind one that does is acked by itself.
+"""
+
+from __future__ import annotations
+
+import cython
+
+from core.errors import AccessRefused, NotFound, PreconditionFailed
+from protocols.amqp import tables
+from protocols.amqp.errors import AmqpError, SyntaxViolation, UnexpectedFrame
+from protocols.amqp.methods import BasicReturn, encode
+from protocols.amqp.properties import read_expiration
+
+if cython.compiled:
+    from cython.cimports.core.log.commit_log import Waiter
+    from cython.cimports.core.message import Message, new_message
+    from cython.cimports.core.routing.exchange import Exchange
+    from cython.cimports.core.routing.router import Route
+    from cython.cimports.core.wire import rd16, rd64, take
+    from cython.cimports.libc.string import memcmp
+    from cython.cimports.protocols.amqp.frames import FrameWriter
+    from cython.cimports.protocols.amqp.properties import Scan, scan_properties
+else:
+    from core.log.commit_log import Waiter
+    from core.message import Message, new_message
+    from core.routing.exchange import Exchange
+    from core.routing.router import Route
+    from core.wire import rd16, rd64, take
+    from protocols.amqp.frames import FrameWriter
+    from protocols.amqp.properties import Scan, scan_properties
+
+NOTHING, EXPECT_HEADER, EXPECT_BODY = 0, 1, 2
+NO_ROUTE = 312
+PUBLISH = (60, 40)
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def same(b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t, known: bytes) -> cython.bint:
+    """Whether b[at:end] equals `known`."""
+    if known is None or end - at != len(known):
+        return False
+    if cython.compiled:
+        p: cython.p_uchar = b
+        q: cython.p_uchar = known
+        return memcmp(p + at, q, end - at) == 0
+    else:
+        return b[at:end] == known
+
+
+@cython.final
+@cython.cclass
+class Publishing(Waiter):
+    """A channel's publishing side. `expecting` is NOTHING, EXPECT_HEADER or EXPECT_BODY."""
+
+    def __init__(self, output: FrameWriter, channel: int, broker: object, session: tuple):
+        Waiter.__init__(self)
+        self.output = output
+        self.channel = channel
+        self.broker = broker
+        self.publisher = broker.publisher
+        self.log = broker.log
+        self.vhost, self.user = session
+        self.vhost_name = self.vhost.name.encode()
+        self.router = self.vhost.router
+        self.scan = Scan()
+        self._memo = self._exchange = self._key = self._header = b""
+        self._memo_version = -1
+        self._size_max = broker.config.limits.message_bytes
+        self._route = None
+        self._exchange_found = None
+        self.expecting = NOTHING
+        self._mandatory = self._persistent = self.confirming = self._listed = False
+        self._body_size = self._received = self._expire_at = 0
+        self._body = None
+        self._parts = None
+        self.next_seq = 1
+        self.acked = self._ready_hi = self._waited_hi = 0
+        self._singles = []
+
+    @cython.cfunc
+    def begin(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
+        """The method's arguments lie in b[at:end]: reserved u16, exchange, routing key (short strings), bits."""
+        p: cython.p_uchar = b
+        key_at: cython.Py_ssize_t = at + 3 + p[at + 2] if end - at >= 3 else end
+        if key_at + 1 > end or key_at + 1 + p[key_at] + 1 != end:
+            raise SyntaxViolation("basic.publish does not fill its frame", *PUBLISH)
+        bits: cython.int = p[end - 1]
+        if bits & 2:
+            raise AmqpError(540, "immediate=true", *PUBLISH)
+        self._mandatory = bits & 1
+        # the router's version grows when permissions change, too
+        if not same(b, at + 2, end - 1, self._memo) or self._memo_version != self.router.version:
+            self._look_up(b, at + 2, key_at, end - 1)
+        self.expecting = 1
+
+    @cython.cfunc
+    def _look_up(self, b: bytearray, at: cython.Py_ssize_t, key_at: cython.Py_ssize_t, end: cython.Py_ssize_t):
+        """Find the exchange, check the permission and forget the memo; its route follows with the header."""
+        self._memo = b""
+        exchange: bytes = take(b, at + 1, key_at - at - 1)
+        self._key = take(b, key_at + 1, end - key_at - 1)
+        try:
+            name: str = exchange.decode()
+        except UnicodeDecodeError:
+            raise SyntaxViolation("exchange name is not UTF-8", *PUBLISH) from None
+        self._exchange = exchange
+        access = self.broker.access
+        access.check(self.user.name, self.vhost.name, "exchange", name, "write")
+        found = self.router.exchanges.get(name)
+        if found is None:
+            raise NotFound(f"no exchange '{name}' in vhost '{self.vhost.name}'")
+        if found.internal:
+            raise AccessRefused(f"cannot publish to internal exchange '{name}' in vhost '{self.vhost.name}'")
+        if access.has_topic_permissions and found.kind == "topic":
+            access.check_topic(self.user.name, self.vhost.name, name, self._key, "write")
+        self._exchange_found = found
+        self._route = None
+        self._memo = take(b, at, end - at)
+        self._memo_version = self.router.version
+
+    @cython.cfunc
+    def header(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
+        """A content header frame: class u16, weight u16, body size u64, property flags and list."""
+        if self.expecting != 1:
+            raise UnexpectedFrame("expected method frame, got non method frame instead", 60, 40)
+        if end - at < 14 or rd16(b, at) != 60:
+            raise SyntaxViolation("content header of another class, or cut short", *PUBLISH)
+        size: cython.ulonglong = rd64(b, at + 4)
+        if size > cython.cast(cython.ulonglong, self._size_max):
+            self.expecting = 0
+            raise PreconditionFailed(f"message size {size} is larger than configured max size {self._size_max}")
+        scan: Scan = self.scan
+        scan_properties(b, at + 12, end, scan)
+        self._persistent = scan.delivery_mode == 2
+        self._expire_at = 0
+        if scan.expiration_at >= 0:
+            ttl_ms = read_expiration(bytes(b[scan.expiration_at : scan.expiration_at + scan.expiration_size]))
+            self._expire_at = self.broker.clock.ms + ttl_ms
+        if scan.user_id_at >= 0:
+            self._check_user(bytes(b[scan.user_id_at : scan.user_id_at + scan.user_id_size]))
+        header: bytes = self._header
+        if not same(b, at + 12, end, header):
+            header = take(b, at + 12, end - at - 12)
+            self._header = header
+        self._body_size = size
+        self._received = 0
+        self._body = b""
+        self._parts = None
+        if size == 0:
+            self._complete()
+        else:
+            self.expecting = 2
+
+    def _check_user(self, claimed: bytes) -> None:
+        """The user-id property must be the login's name (the RabbitMQ extension "validated user-id")."""
+        name = claimed.decode("utf-8", "replace")
+        if name != self.user.name and "impersonator" not in self.user.tags:
+            raise PreconditionFailed(
+                f"user_id property set to '{name}' but authenticated user was '{self.user.name}'"
+            )
+
+    @cython.cfunc
+    def body(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
+        """A body frame."""
+        if self.expecting != 2:
+            raise UnexpectedFrame("expected method frame, got non method frame instead", 60, 40)
+        size: cython.Py_ssize_t = end - at
+        self._received += size
+        if self._received > self._body_size:
+            raise UnexpectedFrame(f"body of {self._received} bytes exceeds the announced {self._body_size}", 60, 40)
+        part: bytes = take(b, at, size)
+        if self._received < self._body_size:
+            if self._parts is None:
+                self._parts = []
+            if size:
+                self._parts.append(part)
+            return
+        if self._parts is None:
+            self._body = part
+        else:
+            self._parts.append(part)
+            self._body = tuple(self._parts)
+            self._parts = None
+        self._complete()
+
+    @cython.cfunc
+    def _complete(self):
+        """The content is whole: route it, store it, answer for it."""
+        self.expecting = 0
+        header: bytes = self._header
+        message: Message = new_message(
+            self.vhost_name, self._exchange, self._key, b"" if header == b"\x00\x00" else header, self._body,
+            self._body_size,
+        )  # fmt: skip
+        self._body = None
+        message.persistent = self._persistent
+        message.expire_at = self._expire_at
+        route: Route = self._route
+        if route is None or self._memo_version != self.router.version:
+            found: Exchange = self._exchange_found
+            route = self.router.route(found, self._key, self._headers)
+            if found.keyless_route is route or found.routes.get(self._key) is route:
+                self._route = route  # the key alone decides
+        result: cython.int = self.publisher.publish(message, route)
+        if result == 0 and self._mandatory:
+            self._return(message)
+        if self.confirming:
+            self._confirm(result)
+
+    def _headers(self) -> dict:
+        """The message's headers table, decoded: asked for by a headers exchange only."""
+        if self.scan.headers_at < 0:
+            return {}
+        at = self.scan.headers_at - self.scan.origin
+        return tables.decode(self._header, at, len(self._header))[0]
+
+    def _return(self, message: Message) -> None:
+        """basic.return with the whole content, ahead of the confirm."""
+        key = message.routing_key
+        self.output.method(
+            self.channel, encode(BasicReturn(NO_ROUTE, "NO_ROUTE", self._exchange.decode(), key))
+        )
+        self.output.content(self.channel, message)
+
+    @cython.cfunc
+    def _confirm(self, result: cython.int):
+        """Give the message its number, and decide what its confirm waits for."""
+        number: cython.longlong = self.next_seq
+        self.next_seq = number + 1
+        if result == 2:
+            self._waited_hi = number
+            if self.batch_no != self.log.batch_no:
+                self.log.wait(self)
+        elif self._waited_hi > self.acked:
+            self._singles.append(number)
+            self._list()
+        else:
+            self._ready_hi = number
+            self._list()
+
+    @cython.ccall
+    @cython.exceptval(-1, check=True)
+    def mark(self) -> cython.longlong:
+        """The batch closes: the confirms it carries reach up to this number. See CommitLog.wait()."""
+        return self._waited_hi
+
+    @cython.ccall
+    def committed(self, mark: cython.longlong):
+        """Everything up to `mark` is safe."""
+        if mark > self._ready_hi:
+            self._ready_hi = mark
+        self._list()
+
+    @cython.cfunc
+    def _list(self):
+        """Have write_confirms() called before the output leaves."""
+        if not self._listed and not self.output.finished:
+            self._listed = True
+            self.output.confirming.append(self)
+            self.output.turn.mark(self.output)
+
+    @cython.cfunc
+    def write_confirms(self):
+        """Write what may be confirmed now."""
+        self._listed = False
+        if self._ready_hi > self.acked:
+            self.output.ack(self.channel, self._ready_hi, self._ready_hi - self.acked > 1)
+            self.acked = self._ready_hi
+        if self._singles:
+            for number in self._singles:
+                if number > self.acked:
+                    self.output.ack(self.channel, number, False)
+            self._singles = []
+
+    @property
+    def active(self) -> bool:
+        """Whether anything was published here: alarms are told to those who publish."""
+        return self._exchange_found is not None
+
+    def close(self) -> None:
+        """The channel is gone: nothing is confirmed on it any more, and a half-received content is dropped."""
+        self.confirming = False
+        self.expecting = NOTHING
+        self._listed = True
+        self._body = self._parts = None

@@ -1,0 +1,165 @@
+"""What the gateway asks of every protocol, and the output that every protocol gathers.
+
+A peer is one connection without its socket: receive() takes bytes, output gathers until flush() at the end of the
+turn, and deadlines are asked for by tick(). Output buffers are lent from a pool while a turn lasts, so that an idle
+connection holds none.
+"""
+
+from __future__ import annotations
+
+import cython
+
+from core.queue.delivery import Consumer
+
+if cython.compiled:
+    from cython.cimports.core.turn import Flushable, Turn
+    from cython.cimports.core.wire import put, take
+else:
+    from core.turn import Flushable, Turn
+    from core.wire import put, take
+
+BUFFER_BYTES = 65536
+POOLED_BUFFERS_MAX = 64
+COPIED_BYTES_MAX = 16384  # a larger piece is written from where it lies
+TURN_OUTPUT_BYTES = cython.declare(cython.Py_ssize_t, 65536)  # of deliveries per connection and turn (rule 8.10)
+
+_pool: list = []
+
+
+@cython.cclass
+class Peer(Flushable):
+    """One connection of any protocol.
+
+    transport  what the gateway gives: write(bytes), writelines(list), close()
+    reader     the gateway's too: pause() and resume() stop and start receive()
+    congested  the socket takes no more for now: deliveries to this peer wait
+    stalled    its consumers that left their queue's ring because its output was full
+    """
+
+    def __init__(self, turn: Turn):
+        Flushable.__init__(self)
+        self.turn = turn
+        self.transport = self.reader = None
+        self._out = None
+        self._used = 0
+        self._pieces = None
+        self.gathered = 0
+        self.congested = self.finished = self.reading_paused = False
+        self.stalled = []
+        self.bytes_in = self.bytes_out = 0
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def receive(self, buffer: bytearray, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Take the bytes [start, end) of `buffer` and return where the first incomplete unit begins."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The connection is gone, whoever ended it."""
+        raise NotImplementedError
+
+    def tick(self, now: float) -> None:
+        """Called about once a second with the monotonic time, for heartbeats and time limits."""
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def reserve(self, size: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Make room for `size` bytes at the end of the output, count them as written and return where they begin."""
+        if self._out is None:
+            self._out = _pool.pop() if _pool else bytearray(BUFFER_BYTES)
+        if self._used + size > len(self._out):
+            self._cut()
+            if size > len(self._out):
+                self._out = bytearray(size)
+        at: cython.Py_ssize_t = self._used
+        self._used = at + size
+        self.gathered += size
+        if not self.dirty:
+            self.turn.mark(self)
+        return at
+
+    def _cut(self) -> None:
+        """What was gathered so far becomes a piece of its own."""
+        if self._used:
+            if self._pieces is None:
+                self._pieces = []
+            self._pieces.append(bytes(memoryview(self._out)[: self._used]))
+            self._used = 0
+
+    @cython.cfunc
+    def add_piece(self, piece: object):
+        """Put `piece` (bytes-like, which nobody changes) into the output without copying it."""
+        self._cut()
+        if self._pieces is None:
+            self._pieces = []
+        self._pieces.append(piece)
+        self.gathered += len(piece)
+        if not self.dirty:
+            self.turn.mark(self)
+
+    @cython.ccall
+    def write(self, data: bytes):
+        """Put `data` into the output."""
+        if len(data) > COPIED_BYTES_MAX:
+            self.add_piece(data)
+        else:
+            at: cython.Py_ssize_t = self.reserve(len(data))
+            put(self._out, at, data)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def full(self) -> cython.bint:
+        """Whether deliveries to this peer must wait for the next flush, or for the socket."""
+        return self.congested or self.finished or self.gathered >= TURN_OUTPUT_BYTES
+
+    @cython.ccall
+    def before_flush(self):
+        """A protocol writes what it gathered in other forms (confirms)."""
+
+    @cython.ccall
+    def flush(self):
+        """Hand the turn's output to the transport, in one call, and let stalled consumers go on."""
+        self.before_flush()
+        if self.gathered:
+            self.bytes_out += self.gathered
+            self.gathered = 0
+            self._send()
+        if self.stalled and not self.congested:
+            self.wake_stalled()
+
+    @cython.cfunc
+    def _send(self):
+        if self.transport is None:
+            self._pieces = None
+        elif self._pieces is None:
+            self.transport.write(take(self._out, 0, self._used))
+        else:
+            self._cut()
+            pieces: list = self._pieces
+            self._pieces = None
+            self.transport.writelines(pieces)
+        self._used = 0
+        if self._out is not None and len(self._out) == BUFFER_BYTES and len(_pool) < POOLED_BUFFERS_MAX:
+            _pool.append(self._out)
+        self._out = None
+
+    def wake_stalled(self) -> None:
+        """Consumers that waited for room in the output take their turns again."""
+        waiting, self.stalled = self.stalled, []
+        for consumer in waiting:
+            woken: Consumer = consumer
+            woken.queue.wake(woken)
+
+    def resume_writing(self) -> None:
+        """The socket's buffer was drained."""
+        self.congested = False
+        if not self.finished:
+            self.wake_stalled()
+
+    def finish(self) -> None:
+        """Write what is gathered and close the socket after it; nothing more is taken in."""
+        if not self.finished:
+            self.finished = True
+            self.flush()
+            if self.transport is not None:
+                self.transport.close()

@@ -1,0 +1,1 @@
+"""The specification: sentences that run. Folders mirror the tree; see ARCHITECTURE.md."""

@@ -1,0 +1,191 @@
+"""The scenarios: what is put on a broker, and what of it is measured. Each gives rows: a name and its figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tests.bench import floor, perftest
+from tests.bench.broker import Broker
+from tests.bench.procfs import usage
+from tests.bench.runs import SLICE_SECONDS, Run, Shape, Stretch
+from tests.bench.session import LoadError, Session
+
+Row = tuple[str, dict[str, Any]]
+BACKLOG_SECONDS = 300.0  # at most, for the fill and for the drain
+REST_SECONDS = 3.0  # before memory at rest is looked at
+IDLE_SECONDS = 10.0
+LATENCY_RUNS = 5
+LATENCY_WARMUP_SECONDS = 2.0
+DURABLE = Shape(body_bytes=1024, persistent=True, window=1000, prefetch=500, ack_every=1)
+SHAPES = {
+    "transient-100-window": Shape(body_bytes=100, window=1000, prefetch=500, ack_every=50),
+    "driver-transient-16": Shape(body_bytes=16),
+    "driver-durable": DURABLE,
+    "driver-durable-4": Shape(body_bytes=1024, persistent=True, window=1000, prefetch=500, ack_every=1, lanes=4),
+    "driver-fanout-10": Shape(body_bytes=16, fanout=10),
+    "window-1": Shape(body_bytes=1024, persistent=True, window=1, consume=False),
+    "latency": Shape(body_bytes=1024, persistent=True, window=65535, prefetch=500, ack_every=1, rate=5000),
+}
+FILL = Shape(body_bytes=1024, persistent=True, window=1000, consume=False)
+DRAIN = Shape(body_bytes=1024, persistent=True, prefetch=500, ack_every=50, publish=False)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every scenario is given: the driver, seconds, the backlog's size, a folder, the cores (None: not pinned)."""
+
+    driver: ModuleType
+    warmup: float
+    seconds: float
+    backlog: int
+    folder: Path
+    broker_core: int | None
+    driver_core: int | None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One entry of the list. disk_mb: what it may need on the disk, for each broker. runs: at least so many.
+
+    extra_s: about what one run takes beyond warm-up and measuring; this and disk_mb grow with the backlog, if
+    `of_backlog`. stands_for: the PerfTest scenario whose shape this one has, and which it is run in place of.
+    """
+
+    name: str
+    text: str
+    measure: Callable[[Bench, Broker], Iterator[Row]]
+    disk_mb: int = 0
+    runs: int = 1
+    extra_s: float = 8
+    of_backlog: bool = False
+    stands_for: str = ""
+    perftest: bool = False
+
+    def needs(self, bench: Bench, runs: int) -> tuple[float, float]:
+        """About how many seconds all runs take on one broker, and MiB of disk at most."""
+        scale = bench.backlog / 1e6 if self.of_backlog else 1
+        seconds = bench.warmup + bench.seconds + self.extra_s * scale
+        return seconds * max(runs, self.runs), self.disk_mb * scale
+
+
+def by_perftest(name: str, script_name: str) -> Callable[[Bench, Broker], Iterator[Row]]:
+    """A scenario of ../shared/peers/load/amqp.sh."""
+
+    def measure(bench: Bench, broker: Broker) -> Iterator[Row]:
+        yield name, perftest.run(broker, script_name, (bench.warmup, bench.seconds), bench.driver_core)
+
+    return measure
+
+
+def by_driver(name: str) -> Callable[[Bench, Broker], Iterator[Row]]:
+    """A scenario of our driver: one of SHAPES."""
+
+    def measure(bench: Bench, broker: Broker) -> Iterator[Row]:
+        with Run(bench.driver, broker, SHAPES[name]) as run:
+            yield name, run.measure(bench.warmup, bench.seconds)
+
+    return measure
+
+
+def window_1(bench: Bench, broker: Broker) -> Iterator[Row]:
+    """One durable message at a time, and beside its confirm what the disk and the loopback take without a broker."""
+    sync = floor.fdatasync_ms(bench.folder, bench.broker_core)
+    trip = floor.round_trip_ms(bench.broker_core)
+    with Run(bench.driver, broker, SHAPES["window-1"]) as run:
+        result = run.measure(bench.warmup, bench.seconds)
+    result |= {"floor_fdatasync_ms": round(sync, 4), "floor_round_trip_ms": round(trip, 4)}
+    result["confirm_p50_of_floor"] = round(result["confirm_p50_ms"] / (sync + trip), 2)
+    yield "window-1", result
+
+
+def latency(bench: Bench, broker: Broker) -> Iterator[Row]:
+    """5,000 messages a second, each timed from the moment it was due to be sent to its delivery."""
+    with Run(bench.driver, broker, SHAPES["latency"]) as run:
+        yield "latency", run.measure(LATENCY_WARMUP_SECONDS, bench.seconds)
+
+
+def backlog(bench: Bench, broker: Broker) -> Iterator[Row]:
+    """Fill a durable queue, see what memory that costs at rest, drain it."""
+    name = f"bench-backlog-{time.monotonic_ns()}"
+    try:
+        with Run(bench.driver, broker, FILL, queue=name) as run:
+            for publisher in run.publishers:
+                publisher.stop_at(bench.backlog)
+            result = moved(bench, broker, run, run.confirmed)
+        time.sleep(REST_SECONDS)
+        at_rest = usage(broker.pid)
+        result |= {"broker_rss_mb": round(at_rest.rss_mb, 1), "broker_rss_anon_mb": round(at_rest.rss_anon_mb, 1)}
+        yield "backlog-fill", result
+        with Run(bench.driver, broker, DRAIN, queue=name) as run:
+            yield "backlog-drain", moved(bench, broker, run, run.received)
+    finally:
+        with suppress(OSError, LoadError), Session(broker.address) as session:
+            session.delete_queue(name)
+
+
+def moved(bench: Bench, broker: Broker, run: Run, count: Callable[[], int]) -> dict[str, Any]:
+    """The figures of a run that ends when the whole backlog is counted; with the most anonymous memory on the way."""
+    stretch, peak = Stretch(run), 0.0
+    end = time.monotonic() + BACKLOG_SECONDS
+    while not run.load.run(SLICE_SECONDS, lambda: count() >= bench.backlog):
+        peak = max(peak, usage(broker.pid).rss_anon_mb)
+        if time.monotonic() > end:
+            raise LoadError(f"{count()} of {bench.backlog} in {BACKLOG_SECONDS:.0f} s")
+    return stretch.end() | {"messages": count(), "broker_rss_anon_peak_mb": round(peak, 1)}
+
+
+def idle(bench: Bench, broker: Broker) -> Iterator[Row]:
+    """Start on an empty folder, wait, and see what doing nothing costs."""
+    broker.destroy()
+    ready = broker.start()
+    time.sleep(REST_SECONDS)
+    before = usage(broker.pid)
+    time.sleep(IDLE_SECONDS)
+    after = usage(broker.pid)
+    result = {
+        "ready_s": round(ready, 3),
+        "broker_cpu_pct": round(after.cpu_s_since(before) / IDLE_SECONDS * 100, 2),
+        "broker_rss_mb": round(after.rss_mb, 1),
+        "broker_rss_anon_mb": round(after.rss_anon_mb, 1),
+        "secs": IDLE_SECONDS,
+    }
+    yield "idle", result
+
+
+def _perftest(name: str, script_name: str, text: str, disk_mb: int) -> tuple[Scenario, Scenario]:
+    """A PerfTest scenario, and the one of our driver that stands in where PerfTest is not."""
+    other = f"driver-{name}"
+    return (
+        Scenario(name, f"{text}; PerfTest", by_perftest(name, script_name), disk_mb, perftest=True),
+        Scenario(other, f"{text}; our driver", by_driver(other), disk_mb * 2, stands_for=name),
+    )
+
+
+SCENARIOS = (
+    *_perftest("transient-16", "transient", "16 B transient, no confirms, no acks, 1 to 1", 0),
+    Scenario(
+        "transient-100-window",
+        "100 B transient, confirm window 1000, prefetch 500, acks in fifties; our driver",
+        by_driver("transient-100-window"),
+    ),
+    *_perftest("durable", "durable", "1 KiB durable, confirm window 1000, prefetch 500, each acked", 1500),
+    *_perftest("durable-4", "durable-4", "the same, 4 queues with a publisher and a consumer each", 1500),
+    *_perftest("fanout-10", "fanout-10", "16 B transient to 10 queues, per delivery", 0),
+    Scenario("window-1", "1 KiB durable, published and confirmed one by one; our driver", window_1, 400),
+    Scenario("latency", "5,000 msg/s 1 KiB durable, due to delivered; our driver", latency, 600, LATENCY_RUNS),
+    Scenario(
+        "backlog",
+        "1 KiB durable messages waiting, then drained; our driver",
+        backlog,
+        3000,
+        extra_s=120,
+        of_backlog=True,
+    ),
+    Scenario("idle", "no clients; start on an empty folder", idle, 100, extra_s=IDLE_SECONDS),
+)

@@ -1,0 +1,64 @@
+"""What the figures have to reach: `must` is the bar, `goal` what is aimed at. What does not exceed it reaches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+CPU = "broker_cpu_s_per_million"
+OF_PEER = "_of_peer"  # a figure of this ending is ours divided by the peer's, both medians of the same run
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bar for one figure of one row; None: there is no such bar."""
+
+    row: str
+    figure: str
+    must: float | None
+    goal: float | None
+    unit: str
+
+
+TARGETS = (
+    Target("transient-16", CPU, 3.5, 2, "CPU-s per million"),
+    Target("transient-100-window", CPU, 1.5, 0.8, "CPU-s per million"),
+    Target("durable", CPU, 9, 6, "CPU-s per million"),
+    Target("durable-4", CPU, 9, 6, "CPU-s per million"),
+    Target("fanout-10", CPU, 2, 1, "CPU-s per million deliveries"),
+    Target("window-1", CPU, 110, 80, "CPU-s per million"),
+    Target("window-1", "confirm_p50_of_floor", None, 1.5, "x (fdatasync + round trip)"),
+    Target("latency", "p99_ms" + OF_PEER, 1.0, 0.5, "x the peer's p99"),
+    Target("backlog-fill", "broker_rss_anon_mb", 150, None, "MiB anonymous, all waiting"),
+    Target("idle", "broker_rss_anon_mb", 100, None, "MiB anonymous"),
+    Target("idle", "broker_cpu_pct", 0.1, None, "% of a core"),
+    Target("idle", "ready_s", 1.0, None, "s from start to ready, no data"),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a target fared: `word` is goal, must, MISSED, or - when there is no figure."""
+
+    target: Target
+    ours: float | None
+    peer: float | None
+    word: str
+
+
+def judge(target: Target, ours: dict[str, Any], peer: dict[str, Any]) -> Verdict:
+    """Hold the medians of one row against a target. A target with only a goal is not missed, at worst not reached."""
+    name = target.figure.removesuffix(OF_PEER)
+    mine, other = ours.get(name), peer.get(name)
+    value = mine
+    if target.figure.endswith(OF_PEER):
+        value = mine / other if mine is not None and other else None
+    if value is None:
+        word = "-"
+    elif target.goal is not None and value <= target.goal:
+        word = "goal"
+    elif target.must is None:
+        word = "not yet"
+    else:
+        word = "must" if value <= target.must else "MISSED"
+    return Verdict(target, value, None if target.figure.endswith(OF_PEER) else other, word)

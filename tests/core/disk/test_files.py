@@ -1,0 +1,165 @@
+"""Segment files and the data directory."""
+
+import os
+
+import pytest
+
+from core.disk.files import CHUNK_BYTES, DataDirectory, FileOps, SegmentFiles
+from core.errors import StoreRefused
+
+SEGMENT = 32 << 10
+
+
+class ShortOps(FileOps):
+    """Takes a few bytes at a time."""
+
+    def __init__(self):
+        self.most_buffers = 0
+
+    def write(self, fd, buffers, at):
+        self.most_buffers = max(self.most_buffers, len(buffers))
+        return super().write(fd, [b"".join(bytes(b) for b in buffers)[:700]], at)
+
+
+def filled(path, ops=None):
+    files = SegmentFiles(path, SEGMENT, ops=ops)
+    files.start(0)
+    files.fill()
+    files.fill()
+    return files
+
+
+def test_segments_are_of_full_size_and_named_by_their_offset(tmp_path):
+    files = filled(tmp_path / "log")
+    assert (files.first, files.end, files.filled_to) == (0, 2 * SEGMENT, 2 * SEGMENT)
+    assert sorted(os.listdir(tmp_path / "log")) == ["0" * 20, f"{SEGMENT:020d}"]
+    assert {os.stat(tmp_path / "log" / name).st_size for name in os.listdir(tmp_path / "log")} == {SEGMENT}
+
+
+def test_a_chunk_is_filled_at_a_time(tmp_path):
+    files = SegmentFiles(tmp_path, 64 << 20)
+    files.start(1000)
+    assert files.fill() == 1000 + CHUNK_BYTES
+    assert os.stat(tmp_path / ("0" * 20)).st_size == 64 << 20
+    assert os.stat(tmp_path / ("0" * 20)).st_blocks * 512 < 6 << 20, "sparse"
+
+
+def test_a_batch_is_written_whole_however_little_a_call_takes(tmp_path):
+    ops = ShortOps()
+    files = filled(tmp_path, ops)
+    pieces = [bytes([i % 251]) * (i % 9) for i in range(3000)]
+    files.write_and_sync([(SEGMENT - 100, [b"a" * 100]), (SEGMENT, pieces)], True)
+    assert files.read(SEGMENT - 100, 100) == b"a" * 100
+    whole = b"".join(pieces)
+    assert files.read(SEGMENT, len(whole)) == whole
+    assert 1 < ops.most_buffers <= 1024
+
+
+def test_a_segment_that_is_left_is_synced_whatever_the_mode(tmp_path):
+    class CountingOps(FileOps):
+        syncs = 0
+
+        def sync(self, fd):
+            self.syncs += 1
+
+    ops = CountingOps()
+    files = filled(tmp_path, ops)
+    ops.syncs = 0
+    files.write_and_sync([(SEGMENT - 8, [b"a" * 8]), (SEGMENT, [b"b"])], False)
+    assert ops.syncs == 1
+    files.write_and_sync([(SEGMENT + 1, [b"c"])], False)
+    assert ops.syncs == 1
+    files.write_and_sync([(SEGMENT + 2, [b"d"])], True)
+    assert ops.syncs == 2
+
+
+def test_a_read_ends_with_its_segment_and_an_unknown_place_is_an_error(tmp_path):
+    files = filled(tmp_path)
+    assert files.read(SEGMENT - 10, 100) == bytes(10)
+    with pytest.raises(OSError, match="no segment holds"):
+        files.read(5 * SEGMENT, 1)
+
+
+def test_zeros_replace_what_is_erased_across_segments(tmp_path):
+    files = filled(tmp_path)
+    files.write_and_sync([(SEGMENT - 5, [b"aaaaa"]), (SEGMENT, [b"bbbbb"])], True)
+    files.erase(SEGMENT - 3, SEGMENT + 2)
+    assert files.read(SEGMENT - 5, 5) == b"aa\0\0\0" and files.read(SEGMENT, 5) == b"\0\0bbb"
+
+
+def test_the_front_goes_and_the_last_stays(tmp_path):
+    files = filled(tmp_path)
+    assert files.remove_front(SEGMENT - 1) == []
+    assert files.remove_front(10 * SEGMENT) == [0]
+    assert (files.first, files.end) == (SEGMENT, 2 * SEGMENT)
+    files.close()
+    assert SegmentFiles(tmp_path, SEGMENT).first == SEGMENT
+
+
+def test_a_removed_segment_is_closed_when_its_last_reader_is_through(tmp_path):
+    files = filled(tmp_path)
+    segment = files._take(0)
+    files.remove_front(SEGMENT)
+    assert os.pread(segment.fd, 4, 0) == bytes(4)
+    files._give(segment)
+    with pytest.raises(OSError):
+        os.pread(segment.fd, 4, 0)
+
+
+def test_another_segment_size_is_refused(tmp_path):
+    filled(tmp_path).close()
+    with pytest.raises(StoreRefused, match="log.segment_bytes is 65536"):
+        SegmentFiles(tmp_path, 2 * SEGMENT)
+
+
+def test_a_missing_segment_is_refused_by_name(tmp_path):
+    files = filled(tmp_path)
+    files.fill()
+    files.close()
+    os.unlink(tmp_path / f"{SEGMENT:020d}")
+    with pytest.raises(StoreRefused, match=f"{SEGMENT:020d} is missing"):
+        SegmentFiles(tmp_path, SEGMENT)
+
+
+def test_a_segment_made_and_not_yet_sized_is_made_again(tmp_path):
+    filled(tmp_path).close()
+    (tmp_path / f"{2 * SEGMENT:020d}").touch()
+    files = SegmentFiles(tmp_path, SEGMENT)
+    assert files.end == 2 * SEGMENT
+    files.start(2 * SEGMENT)
+    assert files.fill() == 3 * SEGMENT
+
+
+def test_free_space_is_the_file_system_s(tmp_path):
+    assert SegmentFiles(tmp_path, SEGMENT).free_bytes() > 0
+
+
+def test_a_second_broker_is_refused_and_may_come_when_the_first_is_gone(tmp_path):
+    first = DataDirectory(tmp_path / "data")
+    with pytest.raises(StoreRefused, match=f"in use by another broker \\(process {os.getpid()}\\)"):
+        DataDirectory(tmp_path / "data")
+    first.release()
+    DataDirectory(tmp_path / "data").release()
+
+
+def test_clean_and_unclean_stops_are_told_apart(tmp_path):
+    first = DataDirectory(tmp_path)
+    assert not first.unclean
+    first.mark_running()
+    first.release()
+    second = DataDirectory(tmp_path)
+    assert second.unclean
+    second.mark_running()
+    second.mark_stopped()
+    second.release()
+    third = DataDirectory(tmp_path)
+    assert not third.unclean
+    third.release()
+
+
+def test_a_directory_that_cannot_be_used_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreRefused, match="data directory"):
+        DataDirectory(tmp_path / "file" / "data")
+    with pytest.raises(StoreRefused, match="log directory"):
+        SegmentFiles(tmp_path / "file" / "log", SEGMENT)

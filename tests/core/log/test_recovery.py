@@ -1,0 +1,240 @@
+"""Finding the log's end: torn tails are cut, damage is refused, by offset."""
+
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.errors import LogCorrupt
+from core.log.recovery import scan
+
+SEGMENT = 64 << 10
+
+
+def recover(disk, start=0, **options):
+    """Restart: returns what scan() found and the (kind, offset, body) of every record."""
+    disk.files.close()
+    disk.open()
+    seen = []
+    options.setdefault("clean", False)
+    result = scan(disk.files, start, lambda view: seen.append((view.kind, view.offset, view.body())), **options)
+    return result, seen
+
+
+def fill(disk, count, size=500, batch=5):
+    """`count` messages, `batch` of them in a batch."""
+    messages = []
+    for number in range(count):
+        messages.append(disk.store(bytes([number % 256]) * size))
+        if number % batch == batch - 1:
+            disk.commit()
+    disk.commit()
+    return messages
+
+
+def test_an_empty_log_begins_at_zero(disk):
+    disk.open()
+    result, seen = recover(disk)
+    assert (result.tail, result.records, result.cut_bytes, seen) == (0, 0, 0, [])
+    disk.worker.run()
+    assert recover(disk)[0].tail == 0
+
+
+def test_all_records_of_all_segments_come_back_in_order_and_counting_goes_on(disk):
+    disk.open()
+    messages = fill(disk, 400)
+    disk.log.append(2, b"a fact")
+    disk.commit()
+    end = disk.log.appended
+    assert end > 3 * SEGMENT
+    result, seen = recover(disk)
+    assert (result.tail, result.records, result.cut_bytes) == (end, 401, 0)
+    assert [(offset, body) for kind, offset, body in seen if kind == 1] == [(m.offset, m.body) for m in messages]
+    assert result.counters == (0, 400, 1, 0, 0) and seen[-1][0] == 2
+    disk.open(result.tail, result.counters)
+    disk.worker.run()
+    fill(disk, 3)
+    result, _ = recover(disk, messages[200].offset, counters=(0, 200, 0, 0, 0))
+    assert result.records == 204 and result.counters == (0, 403, 1, 0, 0)
+
+
+def test_freed_segments_are_not_missed_but_a_checkpoint_that_needs_them_is_refused(disk):
+    disk.open()
+    messages = fill(disk, 400)
+    disk.files.remove_front(2 * SEGMENT)
+    result, seen = recover(disk)
+    assert result.records == len([m for m in messages if m.offset >= 2 * SEGMENT]) == len(seen)
+    for start in (messages[1].offset, 1 << 40):
+        with pytest.raises(LogCorrupt, match=f"up to {start}, but it spans {2 * SEGMENT}"):
+            recover(disk, start)
+
+
+def test_records_bigger_than_a_block_are_read_whole(new_disk, monkeypatch):
+    monkeypatch.setattr("core.log.recovery.BLOCK_BYTES", 4096)
+    disk = new_disk().open()
+    sizes = [10, 20_000, 4096, 3900, 40_000, 1, 30_000, 4000]
+    for size in sizes:
+        disk.store(b"x" * size)
+    disk.commit()
+    result, seen = recover(disk)
+    assert [len(body) for _, _, body in seen] == sizes and result.tail == disk_end(seen, disk)
+
+
+def disk_end(seen, disk):
+    return seen[-1][1] + len(seen[-1][2]) + overhead(disk)
+
+
+def overhead(disk):
+    return disk.store(b"").record_size
+
+
+def test_a_tail_torn_at_any_byte_of_the_last_record_is_cut_there(disk, tmp_path):
+    disk.open()
+    messages = fill(disk, 11, size=40)
+    last = messages[-1]
+    record = disk.files.read(last.offset, last.record_size)
+    for kept in range(last.record_size):
+        disk.raw(last.offset, record[:kept] + bytes(last.record_size - kept))
+        result, _ = recover(disk)
+        nonzero = len(record[:kept].rstrip(b"\0"))
+        assert (result.tail, result.records, result.cut_bytes) == (last.offset, 10, nonzero)
+        assert disk.files.read(last.offset, last.record_size) == bytes(last.record_size)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_torn_batch_is_cut_whatever_pages_of_it_arrived(disk, data):
+    """A crash while a batch is written leaves any part of it; what was committed before stays, to the byte."""
+    shutil.rmtree(disk.path, ignore_errors=True)
+    disk.open()
+    disk.worker.run()
+    whole = fill(disk, data.draw(st.integers(0, 9)), size=100)
+    committed = disk.log.appended
+    torn = [disk.store(b"torn" * data.draw(st.integers(1, 900))) for _ in range(8)]
+    disk.commit()
+    for number in range(committed // 512, disk.log.appended // 512 + 1):
+        start = max(committed, number * 512)
+        if data.draw(st.booleans()):
+            disk.raw(start, bytes((number + 1) * 512 - start))
+    result, seen = recover(disk)
+    offsets = [offset for _, offset, _ in seen]
+    expected = [message.offset for message in whole + torn]
+    assert offsets == expected[: len(offsets)] and len(offsets) >= len(whole)
+    again, repeated = recover(disk)
+    assert (again.tail, again.cut_bytes, repeated) == (result.tail, 0, seen)
+
+
+def test_after_a_cut_the_log_goes_on_and_no_survivor_of_the_torn_batch_comes_back(disk):
+    disk.open()
+    messages = fill(disk, 10, size=100, batch=10)
+    disk.raw(messages[3].offset, bytes(8))
+    result, _ = recover(disk)
+    assert result.records == 3 and result.cut_bytes == disk_cut(messages)
+    disk.open(result.tail, result.counters)
+    disk.worker.run()
+    disk.store(messages[3].body)  # fills exactly the gap before a survivor
+    disk.commit()
+    result, _ = recover(disk)
+    assert result.records == 4 and result.tail == messages[4].offset
+
+
+def disk_cut(messages):
+    return messages[-1].offset + messages[-1].record_size - messages[3].offset
+
+
+@pytest.mark.parametrize("at", [0, 4, 8, 30, 76, 100, -1])
+def test_damage_before_a_later_batch_is_refused_with_the_offset(disk, at):
+    disk.open()
+    messages = fill(disk, 40)
+    victim = messages[12]
+    place = victim.offset + at % victim.record_size
+    byte = disk.files.read(place, 1)
+    disk.raw(place, bytes([byte[0] ^ 0x40]))
+    with pytest.raises(LogCorrupt, match=f"damaged at offset {victim.offset}:"):
+        recover(disk)
+    disk.raw(place, byte)
+    assert recover(disk)[0].records == 40
+
+
+@pytest.mark.parametrize("block", range(240, 300, 4))
+def test_a_later_batch_is_seen_wherever_blocks_end(disk, monkeypatch, block):
+    monkeypatch.setattr("core.log.recovery.BLOCK_BYTES", block)
+    disk.open()
+    victim = fill(disk, 1, size=100)[0]
+    fill(disk, 1, size=100)
+    disk.raw(0, bytes(victim.record_size))
+    disk.raw(victim.record_size - 1, b"\1")  # so that blocks begin here or there
+    with pytest.raises(LogCorrupt, match="offset 0:"):
+        recover(disk)
+
+
+def test_a_blank_of_a_wrong_size_is_damage(disk):
+    disk.open()
+    messages = fill(disk, 200)
+    disk.raw(messages[50].offset, (100).to_bytes(4, "big") + bytes.fromhex("cbd43194"))
+    with pytest.raises(LogCorrupt, match=f"offset {messages[50].offset}:"):
+        recover(disk)
+
+
+def test_damage_in_one_segment_is_seen_from_a_later_one(disk):
+    disk.open()
+    messages = fill(disk, 200)
+    boundary = max(m.offset for m in messages if m.offset < SEGMENT)
+    disk.raw(boundary, bytes(SEGMENT - boundary))  # the last record and the blank behind it
+    with pytest.raises(LogCorrupt, match=f"offset {boundary}:"):
+        recover(disk)
+
+
+def test_unsynced_batches_are_cut_with_async_flush_but_not_more_than_that(disk):
+    disk.open()
+    messages = fill(disk, 40)
+    disk.raw(messages[30].offset, bytes(100))
+    behind = disk.log.appended - messages[30].offset
+    with pytest.raises(LogCorrupt):
+        recover(disk, unsynced_bytes=behind - 1)
+    result, _ = recover(disk, unsynced_bytes=behind)
+    assert result.records == 30 and result.cut_bytes == behind
+
+
+def test_after_a_clean_stop_there_is_no_torn_tail(disk):
+    disk.open()
+    messages = fill(disk, 10)
+    assert recover(disk, clean=True)[0].records == 10
+    disk.raw(messages[-1].offset + 100, b"\xff")
+    with pytest.raises(LogCorrupt, match="closed cleanly"):
+        recover(disk, clean=True)
+
+
+def test_recycled_space_with_old_records_is_the_log_s_end(disk):
+    disk.open()
+    messages = fill(disk, 6)
+    old = disk.files.read(0, disk.log.appended)
+    end = disk.log.appended
+    disk.raw(end, old)
+    result, seen = recover(disk)
+    assert (result.tail, len(seen)) == (end, len(messages))
+
+
+def test_a_log_that_ends_with_a_blank_goes_on_in_the_next_segment(disk):
+    disk.open()
+    while disk.log.appended < SEGMENT:
+        last = disk.store(b"x" * 3000)
+    disk.commit()
+    disk.raw(last.offset, bytes(last.record_size))
+    result, _ = recover(disk)
+    assert result.tail == last.offset == SEGMENT and result.cut_bytes == 0
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(min_size=1, max_size=400))
+def test_any_garbage_behind_the_end_is_cut(disk, garbage):
+    shutil.rmtree(disk.path, ignore_errors=True)
+    disk.open()
+    disk.worker.run()
+    fill(disk, 3)
+    end = disk.log.appended
+    disk.raw(end, garbage)
+    result, _ = recover(disk)
+    assert (result.tail, result.records) == (end, 3)
+    assert result.cut_bytes == len(garbage.rstrip(b"\0"))

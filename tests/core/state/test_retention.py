@@ -1,0 +1,126 @@
+"""A front segment in which nothing is live is freed, and the log alone still suffices."""
+
+from core.state.checkpoint import UNSTORED_CHUNKS_MAX
+from core.state.snapshot import read_stamp
+from tests.core.state.world import SEGMENT_BYTES, World
+
+FILLER = b"f" * 3000
+
+
+def fill(world, queue, segments):
+    """Publish and ack that many segments' worth."""
+    for _ in range(segments):
+        for _ in range(SEGMENT_BYTES // 3200 + 1):
+            world.publish("", queue, FILLER)
+        world.run()
+        for offset, _, _ in world.take(queue, 1000).got:
+            world.queue(queue).acknowledge(offset)
+        world.run()
+
+
+def test_consumed_segments_go_and_facts_are_stated_anew():
+    world = World().boot()
+    world.declare("q", arguments={"x-message-ttl": 3600000})
+    world.topology.declare_exchange(world.vhost, "x", "direct", durable=True)
+    world.bind("q", "x", "k")
+    fill(world, "q", 5)
+    world.checkpoint()
+    world.run(5)
+    retention = world.broker.retention
+    assert retention.first >= 4 * SEGMENT_BYTES
+    assert len(world.disk.sizes("commitlog")) <= 3
+    end = world.queue("q").index.end
+    before = world.picture()
+    world.crash(state_lost=True)
+    world.boot()
+    assert world.picture() == before
+    assert world.queue("q").index.end == end and world.queue("q").ready == 0
+    world.publish("x", "k", b"next")
+    world.run()
+    assert world.take("q", 1).got == [(end, b"next", False)]
+
+
+def test_one_unacknowledged_message_keeps_its_segment_and_what_follows():
+    world = World().boot()
+    world.declare("kept")
+    world.declare("q")
+    fill(world, "q", 2)
+    world.publish("", "kept", b"old")
+    world.run()
+    fill(world, "q", 3)
+    world.checkpoint()
+    world.run(5)
+    first = world.broker.retention.first
+    assert 0 < first <= 2 * SEGMENT_BYTES + SEGMENT_BYTES
+    world.crash(state_lost=True)
+    world.boot()
+    assert [body for _, body, _ in world.take("kept", 5).got] == [b"old"]
+    assert world.queue("q").ready == 0
+
+
+def test_an_idle_broker_does_not_restate_for_ever():
+    world = World().boot()
+    for n in range(200):
+        world.declare(f"q{n}")
+    fill(world, "q0", 4)
+    for _ in range(10):
+        world.broker.checkpointer.checkpoint()
+        world.run(100)
+    appended = world.broker.log.appended
+    checkpoints = world.broker.checkpointer.checkpoints
+    world.run(1000)
+    assert world.broker.log.appended == appended
+    assert world.broker.checkpointer.checkpoints <= checkpoints + 1
+
+
+def test_a_backlog_leaves_memory_and_comes_back_when_it_is_read():
+    world = World(checkpoint_bytes=64 << 10, tail_bytes=64 << 10).boot()
+    world.declare("q")
+    for n in range(6000):
+        world.publish("", "q", b"%d" % n)
+        if n % 500 == 0:
+            world.run(0.1)
+    world.run(5)
+    index = world.queue("q").index
+    assert len(index.unstored) < UNSTORED_CHUNKS_MAX and len(index.loaded_chunks()) <= 5 and len(index.stored) == 11
+    world.crash()
+    world.boot()
+    assert len(world.queue("q").index.loaded_chunks()) <= 3
+    assert [body for _, body, _ in world.take("q", 6000).got] == [b"%d" % n for n in range(6000)]
+    assert world.broker.cold.reads and world.broker.cold.chunks
+
+
+def test_a_failed_checkpoint_loses_nothing_and_the_next_one_holds_it():
+    world = World().boot()
+    world.declare("q")
+    for n in range(600):
+        world.publish("", "q", b"%d" % n)
+    world.run()
+    world.store.fail_in = 0
+    world.broker.checkpointer.checkpoint()
+    world.run()
+    assert world.broker.checkpointer.failures == 1
+    before = world.picture()
+    world.checkpoint()
+    world.crash()
+    world.boot()
+    assert world.restored.records == 0 and world.picture() == before
+
+
+def test_a_checkpoint_waits_until_the_log_is_committed_past_it():
+    world = World().boot()
+    world.declare("q")
+    world.run()
+    world.publish("", "q")
+    world.broker.checkpointer.checkpoint()
+    commits = world.store.commits
+    committed_at = []
+    commit = world.store.commit
+
+    def watched(*changes):
+        committed_at.append(world.broker.log.committed)
+        commit(*changes)
+
+    world.store.commit = watched
+    world.run()
+    assert world.store.commits == commits + 1 and read_stamp(world.store).offset <= committed_at[0]

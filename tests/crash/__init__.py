@@ -1,0 +1,1 @@
+"""Brokers that are killed, torn and refused: what a restart must give back."""

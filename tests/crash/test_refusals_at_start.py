@@ -1,0 +1,89 @@
+"""A start that cannot work: exit code other than 0, one clear line, no traceback."""
+
+import json
+import os
+import signal
+import socket
+
+import pytest
+
+from tests.clients.broker import Broker
+
+
+def refused(broker: Broker, *words: str) -> str:
+    """Start, expect the refusal, and return the one line that has all these words."""
+    ready = broker.spawn()
+    said = broker.wait_refused()
+    assert "Traceback" not in said, said
+    assert not ready.exists()
+    lines = [line for line in said.splitlines() if all(word in line for word in words)]
+    assert len(lines) == 1, said
+    return lines[0]
+
+
+def test_a_second_broker_on_the_data_folder(broker):
+    broker.start()
+    second = Broker(broker.folder)
+    second.folder = broker.folder / "second"
+    second.folder.mkdir()
+    refused(second, str(broker.data))
+    assert broker.alive()
+    broker.restart()  # the first is none the worse
+
+
+def test_a_lock_left_by_a_killed_broker_is_no_lock(broker):
+    broker.start()
+    broker.kill9()
+    broker.start()
+
+
+@pytest.mark.parametrize("listener", ["amqp", "http", "metrics"])
+def test_a_port_in_use(broker, listener):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        broker.options.append(f"listeners.{listener}=127.0.0.1:{port}")
+        refused(broker, str(port))
+
+
+def test_a_data_folder_that_is_a_file(broker):
+    broker.data.write_text("not a folder")
+    refused(broker, str(broker.data))
+
+
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ("log.segment_byte=1", ["log.segment_byte", "log.segment_bytes"]),
+        ("limits.memory_bytes=plenty", ["limits.memory_bytes", "plenty"]),
+        ("log.flush=sometimes", ["log.flush", "sometimes", "async"]),
+        ("listeners.amqp=nowhere", ["listeners.amqp", "nowhere"]),
+        ("no.such.key=1", ["no.such.key"]),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_setting_that_cannot_be_is_named(broker, setting, words):
+    broker.options.append(setting)
+    refused(broker, *words)
+
+
+@pytest.mark.parametrize("content", ["{", json.dumps({"users": [{"name": 5}]}), json.dumps([])])
+def test_a_definitions_file_that_cannot_be_read_is_named(broker, content):
+    file = broker.folder / "definitions.json"
+    file.write_text(content)
+    broker.options.append(f"definitions.file={file}")
+    refused(broker, "definitions")
+
+
+def test_an_unknown_option_is_a_usage_error(broker):
+    ready = broker.folder / "ready"
+    command = [*broker.command(ready), "--no-such-option"]
+    assert os.spawnv(os.P_WAIT, command[0], command) == 2
+
+
+def test_a_stop_while_starting_is_a_stop(broker):
+    broker.spawn()
+    os.kill(broker.process.pid, signal.SIGTERM)
+    assert broker.process.wait(20) in (0, -signal.SIGTERM)  # before or after its handler was there
+    broker.start()

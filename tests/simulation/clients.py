@@ -1,0 +1,213 @@
+"""Clients at the core's own API: what a protocol's channel would do, and the model told of every step."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from core.consume import Unacked
+from core.log.commit_log import Waiter
+from core.message import Message
+from core.publish import AT_COMMIT
+from core.queue.delivery import Consumer, Gate
+from tests.simulation.model import ModelQueue, Violation
+
+
+def body_of(message: Any) -> bytes:
+    """The body in one piece."""
+    return b"".join(message.fragments())
+
+
+class Confirms(Waiter):
+    """What a client was not yet told of: (number, offset behind its record), in order."""
+
+    def __init__(self, client: CoreClient):
+        Waiter.__init__(self)
+        self.client = client
+        self.number = 0
+        self.waiting: deque[tuple[int, int]] = deque()
+
+    def mark(self) -> int:
+        """See Waiter."""
+        return self.number
+
+    def committed(self, mark: int) -> None:
+        """See Waiter. These are confirmed now."""
+        log, model = self.client.life.broker.log, self.client.model
+        while self.waiting and self.waiting[0][0] <= mark:
+            _, end = self.waiting.popleft()
+            if end > log.committed:
+                raise Violation(f"a message up to {end} was confirmed, the log is committed up to {log.committed}")
+            model.promise(end)
+            model.confirmed += 1
+
+
+class SimConsumer(Consumer):
+    """A subscription of a client. took = how many messages it was given."""
+
+    def __init__(self, client: CoreClient, queue: Any, known: ModelQueue, no_ack: bool, prefetch: int):
+        Consumer.__init__(self, queue, client.gate)
+        self.no_ack = no_ack
+        self.prefetch = prefetch
+        self.client = client
+        self.known = known
+        self.took = 0
+
+    def can_take(self) -> bool:
+        """See Consumer. A client holds a bounded number at most."""
+        if self.client.unacked.count >= self.client.unacked_max and not self.no_ack:
+            self.gate.closed_out.append(self)
+            return False
+        return Consumer.can_take(self)
+
+    def deliver(self, message: Any, offset: int, redelivered: bool) -> None:
+        """See Consumer."""
+        self.took += 1
+        self.client.got(self, message, offset, redelivered)
+
+    def gone(self) -> None:
+        """See Consumer."""
+        self.client.consumers.remove(self)
+
+
+class SimGetter(Consumer):
+    """One basic.get. answered = it was."""
+
+    def __init__(self, client: CoreClient, queue: Any, known: ModelQueue, no_ack: bool):
+        Consumer.__init__(self, queue, Gate())
+        self.no_ack = no_ack
+        self.client = client
+        self.known = known
+        self.answered = False
+
+    def deliver(self, message: Any, offset: int, redelivered: bool) -> None:
+        """See Consumer."""
+        self._answer()
+        self.client.got(self, message, offset, redelivered)
+
+    def nothing(self) -> None:
+        """See Consumer: nothing may have been ready."""
+        self._answer()
+        ready = self.known.ready() if self.client.model.lives(self.known) else []
+        for offset in ready:
+            self.client.model.expired(self.known, offset, self.client.life.clock.ms)
+
+    def release(self) -> None:
+        """See Consumer."""
+        self.unacked -= 1
+
+    def _answer(self) -> None:
+        assert not self.answered, "a get was answered twice"
+        self.answered = True
+        self.client.getters.remove(self)
+
+
+class CoreClient:
+    """A channel: publishes with confirms, consumes, gets, settles. It lives as long as the broker."""
+
+    def __init__(self, life: Any, model: Any, unacked_max: int):
+        self.life = life
+        self.model = model
+        self.unacked_max = unacked_max
+        self.gate = Gate()
+        self.unacked = Unacked()
+        self.confirms = Confirms(self)
+        self.consumers: list[SimConsumer] = []
+        self.getters: list[SimGetter] = []
+        self.held: dict[int, tuple[ModelQueue, int]] = {}  # delivery tag -> what
+
+    def publish(self, address: tuple[bytes, bytes], body: bytes, persistent: bool, ttl_ms: int) -> None:
+        """Publish to (exchange, key), and expect it in the queues that the model names."""
+        broker, (exchange, key) = self.life.broker, address
+        router = self.life.vhost.router
+        parts: Any = body if len(body) < 600 else (body[:500], body[500:])
+        message = Message((b"/", exchange, key), b"", parts, len(body), persistent)
+        message.expire_at = broker.clock.ms + ttl_ms if ttl_ms >= 0 else 0
+        route = router.route(router.exchanges[exchange.decode()], key, None)
+        found = sorted(queue.name for queue in route.queues)
+        expected = sorted(self.model.now.route(exchange.decode(), key))
+        if found != expected:
+            raise Violation(f"{address} routes to {found}, not to {expected}")
+        result = broker.publisher.publish(message, route)
+        for queue in route.queues:
+            offset = self._stored(queue, message, body)
+            if queue.end() != offset + 1:
+                raise Violation(f"{queue.name}: a message entered, and the next offset is {queue.end()}")
+        if result == AT_COMMIT:
+            self.confirms.number += 1
+            self.confirms.waiting.append((self.confirms.number, message.offset + message.record_size))
+            broker.log.wait(self.confirms)
+
+    def _stored(self, queue: Any, message: Any, body: bytes) -> int:
+        due = [message.expire_at] if message.expire_at else []
+        if queue.ttl_ms >= 0:
+            due.append(message.store_ms + queue.ttl_ms)
+        record = (message.offset, message.record_size)
+        return int(self.model.stored(queue.name, body, record, min(due, default=0)))
+
+    def consume(self, known: ModelQueue, no_ack: bool, prefetch: int) -> None:
+        """Subscribe."""
+        broker = self.life.broker
+        queue = broker.topology.queue(self.life.vhost, known.name, None)
+        consumer = SimConsumer(self, queue, known, no_ack, prefetch)
+        self.consumers.append(consumer)
+        queue.add_consumer(consumer)
+        broker.topology.consumer_added(self.life.vhost, queue)
+
+    def cancel(self, consumer: SimConsumer) -> None:
+        """End a subscription; what it holds stays ackable."""
+        self.consumers.remove(consumer)
+        consumer.queue.remove_consumer(consumer)
+        self.life.broker.topology.consumer_gone(self.life.vhost, consumer.queue)
+
+    def get(self, known: ModelQueue, no_ack: bool) -> None:
+        """Ask for one message."""
+        queue = self.life.broker.topology.queue(self.life.vhost, known.name, None)
+        getter = SimGetter(self, queue, known, no_ack)
+        self.getters.append(getter)
+        queue.park(getter)
+
+    def got(self, consumer: Any, message: Any, offset: int, redelivered: bool) -> None:
+        """A delivery, of whatever kind."""
+        known, body = consumer.known, body_of(message)
+        unit = self.model.delivered(known, offset, self.life.clock.ms)
+        if unit.body != body:
+            raise Violation(f"{known.name}: offset {offset} is {body[:24]!r}, stored was {unit.body[:24]!r}")
+        if unit.delivered and not redelivered:
+            raise Violation(f"{known.name}: offset {offset} came again, not marked as redelivered")
+        if redelivered and unit.fresh and not unit.delivered:
+            raise Violation(f"{known.name}: offset {offset} is marked as redelivered, and was never delivered")
+        unit.delivered = True
+        if consumer.no_ack:
+            self.unacked.add(None, offset)
+            self.model.settled(known, [offset])
+        else:
+            known.unacked.add(offset)
+            self.held[self.unacked.add(consumer, offset)] = known, offset
+
+    def settle(self, tag: int, multiple: bool, requeue: bool) -> None:
+        """Ack, nack or reject."""
+        tags = [each for each in self.held if (each <= tag if multiple else each == tag)]
+        count = self.unacked.give_back(tag, multiple) if requeue else self.unacked.acknowledge(tag, multiple)
+        if count != len(tags):
+            raise Violation(f"{count} deliveries settled, {len(tags)} expected")
+        self._forget(tags, requeue)
+
+    def _forget(self, tags: list[int], requeue: bool) -> None:
+        for tag in tags:
+            known, offset = self.held.pop(tag)
+            if requeue:
+                known.unacked.discard(offset)
+            else:
+                self.model.settled(known, [offset])
+
+    def close(self) -> None:
+        """The channel ends: what it holds goes back, its consumers go."""
+        consumers, self.consumers = self.consumers, []
+        for consumer in consumers:
+            consumer.cancelled = True
+        self.unacked.return_all()
+        self._forget(list(self.held), True)
+        for consumer in consumers:
+            consumer.queue.remove_consumer(consumer)
+            self.life.broker.topology.consumer_gone(self.life.vhost, consumer.queue)

@@ -1,0 +1,147 @@
+"""One life of the broker: the real parts over the simulated disk, store, loop and threads, from start to crash or stop."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from random import Random
+from typing import Any, NamedTuple
+
+from core.access import Access
+from core.broker import Broker, Disk, Loop
+from core.clock import Clock
+from core.config import Config, Limits, LogConfig
+from core.disk.files import SegmentFiles
+from core.flow import LOG, Flow
+from core.log.engine import LocalEngine
+from core.metrics import Metrics
+from protocols.amqp import tables
+from tests.simulation.disk import SimDisk
+from tests.simulation.loop import EPOCH_SECONDS, SimLoop, SimWorker
+from tests.simulation.store import SimStore
+
+LOG_DIRECTORY = "data/commitlog"
+HELD_BYTES = 8 << 10
+
+
+class Sizes(NamedTuple):
+    """How small everything is in this seed, so that every limit is met."""
+
+    segment_bytes: int
+    batch_bytes: int
+    ahead_bytes: int
+    checkpoint_seconds: int
+    disk_bytes: int
+
+
+def draw_sizes(random: Random) -> Sizes:
+    """The sizes of a seed."""
+    segment_bytes = random.choice((16 << 10, 32 << 10, 64 << 10))
+    return Sizes(
+        segment_bytes,
+        random.choice((4 << 10, segment_bytes)),
+        random.choice((4 << 10, segment_bytes)),
+        random.choice((1, 1, 2, 5)),
+        random.choice((20, 200, 200)) * segment_bytes,
+    )
+
+
+class World:
+    """What outlives the broker. clean = the last stop was a clean one."""
+
+    def __init__(self, random: Random, sizes: Sizes):
+        self.sizes = sizes
+        self.disk = SimDisk(random, sizes.disk_bytes)
+        self.store = SimStore(self.disk)
+        self.clean = False
+        self.now = 0.0
+
+    def copy(self, random: Random) -> World:
+        """Another machine with the same disk, on which something else may be tried."""
+        other = World(random, self.sizes)
+        other.disk.take_from(deepcopy(self.disk.durable_files()))
+        other.store.restore(self.store.copy())
+        other.clean, other.now = self.clean, self.now
+        return other
+
+
+class Life:
+    """broker, with what the gateway would give it; failure = why it wants to stop, or None."""
+
+    def __init__(self, world: World, random: Random):
+        self.world = world
+        sizes = world.sizes
+        self.loop = SimLoop(random, world.now)
+        self.clock = Clock(self.loop.wall, self.loop.time)
+        self.failure: Exception | None = None
+        self.files = SegmentFiles(
+            LOG_DIRECTORY, sizes.segment_bytes, ahead_bytes=sizes.ahead_bytes, ops=world.disk
+        )  # fmt: skip
+        self.readers = SimWorker(self.loop, 0.002, 3)
+        self.engine = LocalEngine(
+            self.files, SimWorker(self.loop, 0.002), self.readers, self.loop.call_later, sync=True
+        )
+        self.flow = Flow(1 << 40, 0, lambda: (0, 1 << 40))
+        self.engine.blocked = lambda full: self.flow.set_alarm(LOG, full)
+        self.broker = self._build(random)
+
+    def _build(self, random: Random) -> Any:
+        world, sizes = self.world, self.world.sizes
+        config = Config(
+            log=LogConfig(
+                segment_bytes=sizes.segment_bytes,
+                batch_bytes=sizes.batch_bytes,
+                ahead_bytes=sizes.ahead_bytes,
+                tail_bytes=64 << 10,
+                checkpoint_seconds=sizes.checkpoint_seconds,
+                checkpoint_bytes=64 << 10,
+            ),
+            limits=Limits(message_bytes=sizes.segment_bytes // 2, held_bytes=HELD_BYTES),
+        )
+        checkpoints = SimWorker(self.loop, 0.02)
+        broker: Any = Broker(
+            config,
+            self.clock,
+            Disk(self.files, self.engine, world.store, checkpoints, self.readers, clean=world.clean),
+            Loop(self.loop.call_soon, self._call_at, self._failed),
+            codec=tables,
+            random_bytes=random.randbytes,
+        )
+        broker.flow = self.flow
+        broker.access = Access(self.loop.time)
+        broker.metrics = Metrics()
+        broker.log_event = lambda text, **fields: None
+        broker.cluster_name = "simulated"
+        return broker
+
+    def start(self) -> int:
+        """Recover; return the log's end. The disk may crash in it."""
+        restored = self.broker.start()
+        self.world.clean = False
+        return int(restored.log.tail)
+
+    @property
+    def vhost(self) -> Any:
+        """The one virtual host."""
+        return self.broker.model.vhosts["/"]
+
+    def _call_at(self, ms: int, callback: Any) -> Any:
+        return self.loop.call_at((ms + 0.5) / 1000 - EPOCH_SECONDS, callback)
+
+    def _failed(self, error: Exception) -> None:
+        self.failure = error
+
+    def run(self, seconds: float) -> None:
+        """Let that much time pass, or less if the broker wants to stop."""
+        until = self.loop.now + seconds
+        while self.failure is None and self.loop.step_until(until):
+            pass
+        self.world.now = self.loop.now
+
+    def stop(self) -> None:
+        """The clean stop."""
+        stopped: list[bool] = []
+        self.broker.close(lambda: stopped.append(True))
+        self.run(120.0)
+        if self.failure is None:
+            assert stopped, "the broker does not come to an end"
+            self.world.clean = True

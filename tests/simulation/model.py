@@ -1,0 +1,250 @@
+"""What the broker should hold, in plain Python: a list of what was appended to the log, and the queues that follow.
+
+Every durable change is noted with the log offset behind its record. After a crash the log ends somewhere: the model's
+changes up to there, no more and no less, are what the broker must come back with. What was promised to a client
+(a confirm, a reply) is noted as an offset too: the log may not end before it.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Violation(AssertionError):
+    """The broker did what it must not do."""
+
+
+class Unit:
+    """One message in one queue. expires_ms 0 = never; delivered = some consumer was given it, in whatever life of the
+    broker; fresh = it was stored in this one."""
+
+    __slots__ = ("body", "delivered", "expires_ms", "fresh")
+
+    def __init__(self, body: bytes, expires_ms: int):
+        self.body = body
+        self.expires_ms = expires_ms
+        self.delivered = False
+        self.fresh = True
+
+
+@dataclass
+class ModelQueue:
+    """units = what is not settled, by queue offset, ascending; unacked = those of them that a consumer holds."""
+
+    name: str
+    id: int
+    durable: bool
+    ttl_ms: int = -1
+    end: int = 0
+    units: dict[int, Unit] = field(default_factory=dict)
+    unacked: set[int] = field(default_factory=set)
+    doubtful: set[int] = field(default_factory=set)  # settled by a turn of whose done records some may be missing
+
+    def ready(self) -> list[int]:
+        """The offsets that a consumer may be given, ascending."""
+        return [offset for offset in self.units if offset not in self.unacked]
+
+    def settle(self, offsets: Any) -> None:
+        """These are done."""
+        for offset in offsets:
+            self.units.pop(offset, None)
+            self.unacked.discard(offset)
+
+
+@dataclass
+class State:
+    """Exchanges: name -> (kind, durable); bindings: (source, queue name, key) -> durable."""
+
+    queues: dict[str, ModelQueue] = field(default_factory=dict)
+    exchanges: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    bindings: dict[tuple[str, str, bytes], bool] = field(default_factory=dict)
+
+    def drop_queue(self, name: str) -> None:
+        """The queue goes, with its bindings."""
+        self.queues.pop(name, None)
+        self.bindings = {key: durable for key, durable in self.bindings.items() if key[1] != name}
+
+    def drop_exchange(self, name: str) -> None:
+        """The exchange goes, with its bindings."""
+        self.exchanges.pop(name, None)
+        self.bindings = {key: durable for key, durable in self.bindings.items() if key[0] != name}
+
+    def route(self, exchange: str, key: bytes) -> set[str]:
+        """Names of the queues that a message goes to."""
+        if not exchange:
+            name = key.decode()
+            return {name} if name in self.queues else set()
+        kind = self.exchanges[exchange][0]
+        return {queue for source, queue, bound in self.bindings if source == exchange and _matches(kind, bound, key)}
+
+    def keep_durable(self) -> None:
+        """A restart: what is transient is gone, nobody holds anything."""
+        self.queues = {name: queue for name, queue in self.queues.items() if queue.durable}
+        self.exchanges = {name: what for name, what in self.exchanges.items() if what[1]}
+        self.bindings = {key: True for key, durable in self.bindings.items() if durable}
+        for queue in self.queues.values():
+            queue.unacked = set()
+
+
+def _matches(kind: str, bound: bytes, key: bytes) -> bool:
+    if kind == "topic":
+        return _words_match(bound.split(b"."), key.split(b"."))
+    return kind == "fanout" or bound == key
+
+
+def _words_match(pattern: list[bytes], words: list[bytes]) -> bool:
+    if not pattern:
+        return not words
+    if pattern[0] == b"#":
+        return any(_words_match(pattern[1:], words[at:]) for at in range(len(words) + 1))
+    return bool(words) and pattern[0] in (b"*", words[0]) and _words_match(pattern[1:], words[1:])
+
+
+class Change(NamedTuple):
+    """Something that the log holds: it is true after a crash if the log ends at `end` or behind it. Of several records
+    (`start` is before `end`'s record) a part may be there."""
+
+    start: int
+    end: int
+    what: str
+    args: tuple[Any, ...]
+
+
+class Model:
+    """now = the state that the running broker should have; promised = the log offset that no crash may cut below."""
+
+    def __init__(self) -> None:
+        self.now = State()
+        self._base = State()  # as this life of the broker began
+        self._changes: list[Change] = []
+        self._settled: dict[int, tuple[ModelQueue, list[int]]] = {}  # by queue id: what was settled since the last turn
+        self.promised = 0
+        self.confirmed = 0
+
+    # -- what clients and the simulator tell
+
+    def changed(self, start: int, end: int, what: str, *args: Any) -> None:
+        """One of CHANGES, made in the log between those offsets (equal: it is transient)."""
+        getattr(self, f"_{what}")(self.now, *args)
+        if end > start:
+            self._changes.append(Change(start, end, what, deepcopy(args)))
+
+    def stored(self, name: str, body: bytes, record: tuple[int, int], expires_ms: int) -> int:
+        """The message entered a queue; record = (log offset, size), offset -1 = none. Returns its queue offset."""
+        queue = self.now.queues[name]
+        offset = queue.end
+        start, size = record
+        if queue.durable:
+            self.changed(start, start + size, "store", name, offset, body, expires_ms)
+        else:
+            self._store(self.now, name, offset, body, expires_ms)
+        return offset
+
+    def settled(self, queue: ModelQueue, offsets: list[int]) -> None:
+        """Acked, purged or taken without ack: durable with the done record of this turn."""
+        queue.settle(offsets)
+        if queue.durable and self.lives(queue):
+            self._settled.setdefault(queue.id, (queue, []))[1].extend(offsets)
+
+    def lives(self, queue: ModelQueue) -> bool:
+        """Whether the queue was not deleted."""
+        return self.now.queues.get(queue.name) is queue
+
+    def turn_ended(self, start: int, end: int) -> None:
+        """The done records of what was settled lie between these log offsets."""
+        settled, self._settled = self._settled, {}
+        for queue, offsets in settled.values():
+            if self.lives(queue):
+                self._changes.append(Change(start, end, "settle", (queue.id, queue.name, offsets)))
+
+    def delivered(self, queue: ModelQueue, offset: int, clock_ms: int) -> Unit:
+        """A consumer of the queue was given this offset: it must be the first that is ready and has not expired."""
+        name = queue.name
+        unit = queue.units.get(offset)
+        if unit is None:
+            raise Violation(f"{name}: offset {offset} was delivered, but it is settled or was never stored")
+        if offset in queue.unacked:
+            raise Violation(f"{name}: offset {offset} was delivered while a consumer holds it")
+        skipped = [before for before in queue.ready() if before < offset]
+        for before in skipped:
+            self.expired(queue, before, clock_ms)
+        return unit
+
+    def expired(self, queue: ModelQueue, offset: int, clock_ms: int) -> None:
+        """The broker has this unit no more: it must have been due."""
+        unit = queue.units[offset]
+        if not unit.expires_ms or unit.expires_ms > clock_ms:
+            raise Violation(f"{queue.name}: offset {offset} ({unit.body[:24]!r}) is missing: never settled nor expired")
+        self.settled(queue, [offset])
+
+    def promise(self, offset: int) -> None:
+        """A client was told that what the log holds up to here is safe."""
+        self.promised = max(self.promised, offset)
+
+    # -- the end of a life
+
+    def restarted(self, tail: int) -> None:
+        """The broker came back with a log that ends at `tail`: go back to what is true at that offset."""
+        if tail < self.promised:
+            raise Violation(f"the log ends at {tail}, but a client was told that it is safe up to {self.promised}")
+        state = deepcopy(self._base)
+        delivered = {
+            (name, offset)
+            for name, queue in self.now.queues.items()
+            for offset, unit in queue.units.items()
+            if unit.delivered
+        }
+        for change in sorted(self._changes, key=lambda each: each.end):
+            if change.end <= tail:
+                getattr(self, f"_{change.what}")(state, *deepcopy(change.args))
+            elif change.what == "settle" and change.start < tail:
+                queue_id, name, offsets = change.args
+                if name in state.queues and state.queues[name].id == queue_id:
+                    state.queues[name].doubtful.update(offsets)
+        state.keep_durable()
+        for name, queue in state.queues.items():
+            for offset, unit in queue.units.items():
+                unit.delivered = unit.delivered or (name, offset) in delivered
+                unit.fresh = False
+        self.now, self._base = state, deepcopy(state)
+        self._changes, self._settled = [], {}
+
+    # -- CHANGES
+
+    @staticmethod
+    def _store(state: State, name: str, offset: int, body: bytes, expires_ms: int) -> None:
+        queue = state.queues.get(name)
+        if queue is not None:
+            queue.units[offset] = Unit(body, expires_ms)
+            queue.end = offset + 1
+
+    @staticmethod
+    def _settle(state: State, queue_id: int, name: str, offsets: list[int]) -> None:
+        if name in state.queues and state.queues[name].id == queue_id:
+            state.queues[name].settle(offsets)
+
+    @staticmethod
+    def _declare_queue(state: State, queue: ModelQueue) -> None:
+        state.queues[queue.name] = queue
+
+    @staticmethod
+    def _delete_queue(state: State, name: str) -> None:
+        state.drop_queue(name)
+
+    @staticmethod
+    def _declare_exchange(state: State, name: str, kind: str, durable: bool) -> None:
+        state.exchanges[name] = kind, durable
+
+    @staticmethod
+    def _delete_exchange(state: State, name: str) -> None:
+        state.drop_exchange(name)
+
+    @staticmethod
+    def _bind(state: State, source: str, queue: str, key: bytes, durable: bool) -> None:
+        state.bindings[source, queue, key] = durable
+
+    @staticmethod
+    def _unbind(state: State, source: str, queue: str, key: bytes) -> None:
+        state.bindings.pop((source, queue, key), None)
