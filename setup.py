@@ -56,6 +56,7 @@ class BuildExtensions(build_ext):
         """Build what changed."""
         if not self.extensions:
             return
+        checksums = compiled["checksums"](ROOT)
         from Cython.Build import cythonize
         from Cython.Compiler import Options
 
@@ -71,7 +72,7 @@ class BuildExtensions(build_ext):
         super().run()
         if self.inplace:
             self._remove_orphans()
-            compiled["write_record"](ROOT)
+            compiled["write_record"](ROOT, checksums)
 
     def _looks_unchanged(self) -> bool:
         """Whether a source is not what was compiled although its time says so (a copied tree), or setup.py changed."""

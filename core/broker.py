@@ -10,9 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from core.arguments import TTL, ArgumentCodec, table_of
 from core.errors import NotAllowed
-from core.exchanges import Ports as TopologyPorts
+from core.exchanges import Exchanges
 from core.lifetimes import Lifetimes
 from core.log.commit_log import CommitLog
 from core.log.reader import Reader
@@ -24,6 +23,9 @@ from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
 from core.schedule import Schedule
 from core.state.apply import Applier
+from core.state.arguments import TTL, ArgumentCodec, table_of
+from core.state.changes import Changes
+from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
 from core.state.checkpoint import Ports as CheckpointPorts
 from core.state.model import IDS_KEY, Model, VirtualHost
@@ -64,6 +66,7 @@ class Broker:
     """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher from start() on.
 
     connections  those that are open; their protocols add and remove themselves
+    access, passwords, flow, metrics, report, cluster_name, started   are the gateway's to set
     """
 
     def __init__(
@@ -79,10 +82,16 @@ class Broker:
         self.config = config
         self.clock = clock
         self.model = Model()
-        self.turn = Turn(clock, loop.soon)
+        self.turn: Any = Turn(clock, loop.soon)
         self.schedule = Schedule(loop.call_at, clock)
         self.connections: set[Any] = set()
         self.access: Any = None
+        self.passwords: Any = None
+        self.flow: Any = None
+        self.metrics: Any = None
+        self.report: Any = None
+        self.cluster_name = ""
+        self.started = False
         self._disk = disk
         self._loop = loop
         self._codec = codec
@@ -140,14 +149,12 @@ class Broker:
         retainer = Retainer(self.model, self.log, self.retention, STATE)
         ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, self._sync_log)
         self.checkpointer = Checkpointer(self.model, self.log, ports, retainer, self.config.log.checkpoint_bytes)
+        change_ports = ChangePorts(
+            self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits
+        )
+        changes = Changes(self.model, applier, change_ports)
         self.topology = Topology(
-            self.model,
-            applier,
-            self.turn,
-            TopologyPorts(
-                self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits
-            ),
-            partial(Lifetimes, self.clock, self.schedule, loop.soon),
+            changes, partial(Exchanges, changes), partial(Lifetimes, self.clock, self.schedule, loop.soon)
         )
 
     def _resume(self, restored: Restored) -> None:
@@ -162,9 +169,9 @@ class Broker:
             if queue.ready:
                 self.cold.expire(queue)
 
-    def _make_queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Queue:
+    def _make_queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Any:
         kind = LoggedQueue if fact.durable else Queue
-        queue = kind((fact.id, fact.vhost.encode(), fact.name), fact.durable, self.turn, self.tail)
+        queue: Any = kind((fact.id, fact.vhost.encode(), fact.name), fact.durable, self.turn, self.tail)
         queue.cold = self.cold
         queue.wake_at = self.schedule.wake_at
         queue.ttl_ms = int(arguments.get(TTL, -1))
@@ -174,6 +181,8 @@ class Broker:
 
     def _queue_deleted(self, queue: Queue) -> None:
         self.schedule.forget(queue)
+        if self.metrics is not None:
+            self.metrics.absorb(queue)
         if queue.durable:
             self.checkpointer.deleted(queue.id)
 

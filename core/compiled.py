@@ -49,10 +49,14 @@ def record_path(root: str) -> str:
     return os.path.join(root, "build", f"compiled{BINARY_SUFFIX}.txt")
 
 
-def write_record(root: str) -> None:
-    """Note that the binaries in this checkout are those of its sources as they are now."""
+def checksums(root: str) -> list[str]:
+    """What a build is about to compile: taken before it starts, so that an edit meanwhile counts as a change."""
+    return [f"{_checksum(root, path)} {path}\n" for path in scan(root)[0]]
+
+
+def write_record(root: str, lines: list[str]) -> None:
+    """Note that the binaries in this checkout are those of the sources with these checksums()."""
     os.makedirs(os.path.join(root, "build"), exist_ok=True)
-    lines = [f"{_checksum(root, path)} {path}\n" for path in scan(root)[0]]
     with open(record_path(root), "w") as file:
         file.writelines(lines)
 

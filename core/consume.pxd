@@ -1,4 +1,4 @@
-from core.queue.delivery cimport Consumer
+from core.queue.consumer cimport Consumer
 
 
 cdef class Unacked:
@@ -7,11 +7,14 @@ cdef class Unacked:
     cdef long long[::1] _offsets
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t _mask
+    cdef dict _aside
     cpdef long long add(self, Consumer consumer, long long offset) except? -1
     cpdef int acknowledge(self, long long tag, bint multiple) except? -1
     cpdef int give_back(self, long long tag, bint multiple) except? -1
     cdef bint _settle(self, Py_ssize_t slot, bint requeue) except? -1
+    cdef _make_room(self, long long tag)
     cdef _grow(self)
     cdef _advance(self)
-    cdef bint known(self, long long tag, bint multiple) except? -1
+    cdef bint _known(self, long long tag, bint multiple) except? -1
+    cdef _finish(self, Consumer consumer, long long offset, bint requeue)
     cdef int _settle_all(self, long long tag, bint multiple, bint requeue) except? -1

@@ -1,6 +1,8 @@
 """What a channel holds unacknowledged: delivery tag -> (consumer, queue offset), in a ring indexed by the tag.
 
-Tags count from 1 without gaps, so a tag's slot is arithmetic; single acks leave holes that the tail passes over.
+Tags count from 1 without gaps, so a tag's slot is arithmetic; single acks leave holes that the old end passes over. A
+few that stay unsettled while thousands come after them are set aside, so that the ring grows with what is unsettled, not
+with how long the oldest has been.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from array import array
 import cython
 
 if cython.compiled:
-    from cython.cimports.core.queue.delivery import Consumer
+    from cython.cimports.core.queue.consumer import Consumer
 else:
-    from core.queue.delivery import Consumer
+    from core.queue.consumer import Consumer
 
 SLOTS_MIN = 64
 
@@ -20,7 +22,7 @@ SLOTS_MIN = 64
 @cython.final
 @cython.cclass
 class Unacked:
-    """Tags [base, head) may be unsettled; `count` of them are. A no_ack delivery takes a tag and no slot: skip()."""
+    """Tags [base, head) may be unsettled, and those set aside, which are older; `count` are in all."""
 
     def __init__(self):
         self.base = self.head = 1
@@ -28,10 +30,11 @@ class Unacked:
         self._consumers = [None] * SLOTS_MIN
         self._offsets = array("q", bytes(8 * SLOTS_MIN))
         self._mask = SLOTS_MIN - 1
+        self._aside = {}  # tag -> (consumer, offset), ascending
 
     @cython.ccall
     @cython.exceptval(-1)
-    def add(self, consumer: Consumer, offset: cython.longlong) -> cython.longlong:
+    def add(self, consumer: Consumer | None, offset: cython.longlong) -> cython.longlong:
         """Give the next tag to a delivery; `consumer` None = one that needs no ack. Returns the tag."""
         tag: cython.longlong = self.head
         self.head = tag + 1
@@ -42,11 +45,26 @@ class Unacked:
         else:
             self.count += 1
         if tag - self.base > self._mask:
-            self._grow()
+            self._make_room(tag)
         slot: cython.Py_ssize_t = tag & self._mask
         self._consumers[slot] = consumer
         self._offsets[slot] = offset
         return tag
+
+    @cython.cfunc
+    def _make_room(self, tag: cython.longlong):
+        """The ring is full up to `tag`: a few stragglers are set aside; if it is no few, the ring grows."""
+        stragglers: cython.Py_ssize_t = self.count - len(self._aside)
+        if stragglers * 4 > self._mask:
+            self._grow()
+            return
+        while self.base < tag:
+            slot: cython.Py_ssize_t = self.base & self._mask
+            consumer: Consumer = self._consumers[slot]
+            if consumer is not None:
+                self._aside[self.base] = (consumer, self._offsets[slot])
+                self._consumers[slot] = None
+            self.base += 1
 
     @cython.cfunc
     def _grow(self):
@@ -65,11 +83,13 @@ class Unacked:
 
     @cython.cfunc
     @cython.exceptval(-1)
-    def known(self, tag: cython.longlong, multiple: cython.bint) -> cython.bint:
-        """Whether an ack of `tag` names a delivery that is unsettled, or (multiple) any tag that was given out."""
-        if multiple:
-            return tag == 0 or (self.base <= tag < self.head and self.count > 0)
-        return self.base <= tag < self.head and self._consumers[tag & self._mask] is not None
+    def _known(self, tag: cython.longlong, multiple: cython.bint) -> cython.bint:
+        """Whether `tag` names an unsettled delivery, also for `multiple` (as RabbitMQ has it); 0 = all there are."""
+        if tag == 0:
+            return multiple
+        if self.base <= tag < self.head:
+            return self._consumers[tag & self._mask] is not None
+        return tag in self._aside
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -86,16 +106,22 @@ class Unacked:
     @cython.cfunc
     @cython.exceptval(-1)
     def _settle_all(self, tag: cython.longlong, multiple: cython.bint, requeue: cython.bint) -> cython.int:
-        if not self.known(tag, multiple):
+        if not self._known(tag, multiple):
             return -2
-        settled: cython.int = 0
         if not multiple:
-            self._settle(tag & self._mask, requeue)
-            settled = 1
-            if tag == self.base:
+            if tag < self.base:
+                self._settle_aside(tag, requeue)
+            else:
+                self._settle(tag & self._mask, requeue)
+            if tag == self.base or self.count == 0:
                 self._advance()
-            return settled
+            return 1
+        settled: cython.int = 0
         last: cython.longlong = tag if tag else self.head - 1
+        if self._aside:
+            for older in [older for older in self._aside if older <= last]:
+                self._settle_aside(older, requeue)
+                settled += 1
         while self.base <= last:
             settled += self._settle(self.base & self._mask, requeue)
             self.base += 1
@@ -110,13 +136,22 @@ class Unacked:
         if consumer is None:
             return False
         self._consumers[slot] = None
+        self._finish(consumer, self._offsets[slot], requeue)
+        return True
+
+    def _settle_aside(self, tag: int, requeue: bool) -> None:
+        consumer, offset = self._aside.pop(tag)
+        self._finish(consumer, offset, requeue)
+
+    @cython.cfunc
+    def _finish(self, consumer: Consumer, offset: cython.longlong, requeue: cython.bint):
+        """One delivery is settled: its queue and its consumer learn it."""
         self.count -= 1
         if requeue:
-            consumer.queue.give_back(self._offsets[slot])
+            consumer.queue.give_back(offset)
         else:
-            consumer.queue.acknowledge(self._offsets[slot])
+            consumer.queue.acknowledge(offset)
         consumer.release()
-        return True
 
     @cython.cfunc
     def _advance(self):
@@ -128,7 +163,7 @@ class Unacked:
                 self._offsets = array("q", bytes(8 * SLOTS_MIN))
                 self._mask = SLOTS_MIN - 1
             return
-        while self._consumers[self.base & self._mask] is None:
+        while self.base < self.head and self._consumers[self.base & self._mask] is None:
             self.base += 1
 
     def return_all(self) -> int:

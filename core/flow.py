@@ -10,6 +10,9 @@ import cython
 
 MEMORY, DISK, LOG = "memory", "disk", "log"
 REASONS = {MEMORY: "low on memory", DISK: "low on disk", LOG: "low on disk"}
+LOOK_BYTES = cython.declare(cython.longlong, 4 << 20)
+MESSAGE_BYTES = 256  # what a message takes beside its body, roughly
+HEADROOM_BYTES, HEADROOM_SHARE = 16 << 20, 0.1  # for what is on its way when the alarm begins
 RELEASE_SHARE = 0.95  # an alarm ends when use is this far below the limit, so that it does not flap
 
 
@@ -25,12 +28,22 @@ class Flow:
         self.alarms = dict.fromkeys(REASONS, False)
         self.blocked = False
         self.reason = ""
-        self.memory_used = self.disk_free = self.blocked_count = 0
+        self.memory_used = self.disk_free = self.blocked_count = self._since_look = 0
+
+    @cython.ccall
+    def took(self, size: cython.Py_ssize_t):
+        """A publish of `size` bytes was taken in: a flood is looked at every LOOK_BYTES, not once a second."""
+        self._since_look += size
+        if self._since_look >= LOOK_BYTES:
+            self.check()
 
     def check(self) -> None:
-        """Compare use with the limits; called about once a second."""
+        """Compare use with the limits; called about once a second, and by took()."""
+        self._since_look = 0
         self.memory_used, self.disk_free = self._usage()
-        memory_mark = self.memory_limit * RELEASE_SHARE if self.alarms[MEMORY] else self.memory_limit
+        memory_mark = self.memory_limit - min(HEADROOM_BYTES, self.memory_limit * HEADROOM_SHARE)
+        if self.alarms[MEMORY]:
+            memory_mark *= RELEASE_SHARE
         disk_mark = self.disk_limit / RELEASE_SHARE if self.alarms[DISK] else self.disk_limit
         self.set_alarm(MEMORY, self.memory_used > memory_mark)
         self.set_alarm(DISK, self.disk_free < disk_mark)

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from core.clock import Clock
-from core.schedule import Entry, Schedule
 
 DELETED_AT_ONCE = 256  # of a connection's exclusive queues, in one turn of the loop
 
@@ -25,13 +24,13 @@ class Expiry:
 
     def __init__(self, vhost: Any, after_ms: int, used_ms: int):
         self.vhost, self.after_ms, self.used_ms = vhost, after_ms, used_ms
-        self.entry: Entry | None = None
+        self.entry: Any = None
 
 
 class Lifetimes:
     """delete(vhost, queues) deletes; soon(callback) runs a callback in the next turn of the loop."""
 
-    def __init__(self, clock: Clock, schedule: Schedule, soon: Callable[[Callable[[], None]], Any], delete: Delete):
+    def __init__(self, clock: Clock, schedule: Any, soon: Callable[[Callable[[], None]], Any], delete: Delete):
         self._clock = clock
         self._schedule = schedule
         self._soon = soon
@@ -71,7 +70,7 @@ class Lifetimes:
 
     def expire_after(self, vhost: Any, queue: Any, after_ms: int) -> None:
         """`queue` was declared with x-expires."""
-        expiry = Expiry(vhost, after_ms, self._clock.ms)
+        expiry = Expiry(vhost, after_ms, self._clock.tick())
         self._expiries[queue] = expiry
         self._watch(queue, expiry)
 
@@ -79,7 +78,7 @@ class Lifetimes:
         """Somebody got from the queue, declared it again, began or ceased to consume from it."""
         expiry = self._expiries.get(queue)
         if expiry is not None:
-            expiry.used_ms = self._clock.ms
+            expiry.used_ms = self._clock.tick()
             if expiry.entry is None and not queue.consumers:
                 self._watch(queue, expiry)
 

@@ -9,7 +9,8 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from core.arguments import (
+from core.errors import AccessRefused, NotFound, PreconditionFailed
+from core.state.arguments import (
     CLASSIC,
     EXPIRES,
     QUEUE_TYPE,
@@ -20,11 +21,8 @@ from core.arguments import (
     check_same,
     table_of,
 )
-from core.errors import AccessRefused, NotFound, PreconditionFailed
-from core.exchanges import RESERVED, Exchanges, Ports, check_owner, locked, queue_title, stripped, unused_after
-from core.lifetimes import Lifetimes
-from core.state.apply import Applier
-from core.state.model import Model, VirtualHost
+from core.state.changes import RESERVED, Changes, check_owner, locked, queue_title, stripped, unused_after
+from core.state.model import VirtualHost
 from core.state.records import QueueFact, QueuesDeleted, VhostFact, VhostRemoved
 
 NAME_BYTES = 16  # of randomness in a generated name: 22 characters
@@ -36,28 +34,26 @@ def random_name(prefix: str, random_bytes: Callable[[int], bytes]) -> str:
 
 
 class Topology:
-    """`turn` activates a queue whose parked gets must be answered; make_lifetimes(delete) gives the Lifetimes."""
+    """make_exchanges(find_queue) gives the part for exchanges, make_lifetimes(delete) the one that deletes queues when
+    their time has come, by delete(vhost, queues)."""
 
     def __init__(
         self,
-        model: Model,
-        applier: Applier,
-        turn: Any,
-        ports: Ports,
-        make_lifetimes: Callable[[Callable[[Any, list[Any]], None]], Lifetimes],
+        changes: Changes,
+        make_exchanges: Callable[[Callable[[VirtualHost, str], Any]], Any],
+        make_lifetimes: Callable[[Callable[[VirtualHost, list[Any]], None]], Any],
     ):
-        exchanges = Exchanges(model, applier, ports, self._find_queue)
-        self._changes = exchanges
+        self._changes = changes
+        self._model = changes.model
+        self._ports = changes.ports
+        self._codec = changes.codec
+        self._lifetimes = make_lifetimes(self._delete_queues)
+        exchanges = make_exchanges(self._find_queue)
         self.check_exchange = exchanges.check_exchange
         self.declare_exchange = exchanges.declare_exchange
         self.delete_exchange = exchanges.delete_exchange
         self.bind = exchanges.bind
         self.unbind = exchanges.unbind
-        self._model = model
-        self._turn = turn
-        self._ports = ports
-        self._codec = ports.codec
-        self._lifetimes = make_lifetimes(self._delete_queues)
 
     def started(self) -> None:
         """After recovery: queues with x-expires count as used now (as in RabbitMQ)."""
@@ -147,7 +143,7 @@ class Topology:
         self._watch_expiry(vhost, queue, arguments)
         return queue
 
-    def _check_same_queue(self, vhost: VirtualHost, queue: Any, received: tuple, owner: Any) -> None:
+    def _check_same_queue(self, vhost: VirtualHost, queue: Any, received: tuple[Any, ...], owner: Any) -> None:
         """Raises what a redeclare with other properties deserves. owner: None = not declared exclusive."""
         title = queue_title(vhost, queue.name)
         if queue.owner is not owner:
@@ -226,9 +222,7 @@ class Topology:
         for consumer in list(queue.consumers):
             queue.remove_consumer(consumer)
             consumer.gone()
-        queue.next = queue.end()
-        queue.ready = 0
-        self._turn.activate(queue)
+        queue.discard()
         self._ports.deleted(queue)
 
     def _find_queue(self, vhost: VirtualHost, name: str) -> Any:

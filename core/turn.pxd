@@ -24,3 +24,4 @@ cdef class Turn:
     cpdef schedule(self)
     cpdef run(self)
     cdef _serve(self)
+    cdef _flush(self)

@@ -97,18 +97,17 @@ class Turn:
         """The turn itself. Also called when a batch was committed, so that its confirms leave at once."""
         self._scheduled = False
         self.turns += 1
-        self._serve()
-        self.clock.tick()  # after serving: what came in with this turn's time is judged by that time
-        if self.submit is not None:
-            self.submit()
-        flushing: list = self._flushing
-        self._flushing = []
-        for item in flushing:
-            flushable: Flushable = item
-            flushable.dirty = False
-            flushable.flush()
-        if self._serving or self.settled:
-            self.schedule()
+        try:
+            self._serve()
+            self.clock.tick()  # after serving: what came in with this turn's time is judged by that time
+            if self.submit is not None:
+                self.submit()
+            self._flush()
+            if self.settled:
+                self.schedule()
+        finally:  # one that failed costs the others nothing: their turn comes
+            if self._serving or self._flushing:
+                self.schedule()
 
     @cython.cfunc
     def _serve(self):
@@ -120,16 +119,35 @@ class Turn:
         self._serving = again = []
         at: cython.Py_ssize_t = 0
         count: cython.Py_ssize_t = len(serving)
-        while at < count and budget > 0:
-            servable: Servable = serving[at]
-            at += 1
-            share: cython.int = budget if budget < QUEUE_DELIVERIES else QUEUE_DELIVERIES
-            servable.active = False
-            made: cython.int = servable.serve(share)
-            budget -= made
-            self.deliveries += made
-            if made >= share and not servable.active:
-                servable.active = True
-                again.append(servable)
-        if at < count:
-            self._serving = serving[at:] + self._serving
+        try:
+            while at < count and budget > 0:
+                servable: Servable = serving[at]
+                at += 1
+                share: cython.int = budget if budget < QUEUE_DELIVERIES else QUEUE_DELIVERIES
+                servable.active = False
+                made: cython.int = servable.serve(share)
+                budget -= made
+                self.deliveries += made
+                if made >= share and not servable.active:
+                    servable.active = True
+                    again.append(servable)
+        finally:
+            if at < count:
+                self._serving = serving[at:] + self._serving
+
+    @cython.cfunc
+    def _flush(self):
+        """Write the output of all that were marked up to now."""
+        flushing: list = self._flushing
+        self._flushing = []
+        at: cython.Py_ssize_t = 0
+        count: cython.Py_ssize_t = len(flushing)
+        try:
+            while at < count:
+                flushable: Flushable = flushing[at]
+                at += 1
+                flushable.dirty = False
+                flushable.flush()
+        finally:
+            if at < count:
+                self._flushing = flushing[at:] + self._flushing

@@ -6,6 +6,6 @@ cdef class Connection:
     cdef readonly Peer peer
     cdef object _transport, _on_lost
     cdef object _rest
-    cdef bint _paused, _eof
+    cdef bint _paused
     cdef Clock _clock
     cdef _take(self, Py_ssize_t start, Py_ssize_t end)

@@ -35,7 +35,7 @@ class Connection:
         self._on_lost = on_lost
         self._transport = None
         self._rest = None
-        self._paused = self._eof = False
+        self._paused = False
 
     def connection_made(self, transport) -> None:
         """The socket is ready: the peer may write, and stop reading."""
@@ -118,7 +118,7 @@ class Connection:
 
     def pause_writing(self) -> None:
         """The socket's buffer is above its mark."""
-        self.peer.congested = True
+        self.peer.pause_writing()
 
     def resume_writing(self) -> None:
         """The socket's buffer was drained."""

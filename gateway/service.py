@@ -25,13 +25,13 @@ from core.config import SERVED, Config
 from core.disk.files import DataDirectory, SegmentFiles
 from core.disk.store import Store
 from core.disk.threads import Worker
-from core.flow import LOG, Flow
+from core.flow import LOG, MEMORY, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
 from gateway import definitions
 from gateway.connection import Connection
 from gateway.listeners import addresses, bound_address, open_socket, peer_address, tune_socket, write_ready_file
-from gateway.memory import memory_limit, memory_used
+from gateway.memory import give_back_memory, memory_limit, memory_used
 from gateway.passwords import THREADS, Passwords
 from protocols.amqp import tables
 from protocols.amqp.connection import AmqpConnection
@@ -245,6 +245,8 @@ class Service:
             self._loop.call_later(WATERMARK_SECONDS, self._watch)
 
     def _usage(self) -> tuple[int, int]:
+        if self.broker.flow.alarms[MEMORY]:
+            give_back_memory()
         return memory_used(), shutil.disk_usage(self.config.data_dir).free
 
     def _call_at(self, ms: int, callback: Any) -> asyncio.TimerHandle:

@@ -8,7 +8,8 @@ cdef class Peer(Flushable):
     cdef Py_ssize_t _used
     cdef list _pieces
     cdef readonly Py_ssize_t gathered
-    cdef public bint congested, finished, reading_paused
+    cdef public bint congested, finished
+    cdef public int paused_for
     cdef public list stalled
     cdef public long long bytes_in, bytes_out
     cdef Py_ssize_t reserve(self, Py_ssize_t size) except? -1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import cython
 
-from core.queue.delivery import Consumer
+from core.queue.consumer import Consumer
 
 if cython.compiled:
     from cython.cimports.core.turn import Flushable, Turn
@@ -30,9 +30,10 @@ _pool: list = []
 class Peer(Flushable):
     """One connection of any protocol.
 
-    transport  what the gateway gives: write(bytes), writelines(list), close()
+    transport  what the gateway gives: write(bytes), writelines(list), get_write_buffer_size(), close(), abort()
     reader     the gateway's too: pause() and resume() stop and start receive()
     congested  the socket takes no more for now: deliveries to this peer wait
+    paused_for why receive() is stopped: bits that the protocol gives a meaning; 0 = it is not
     stalled    its consumers that left their queue's ring because its output was full
     """
 
@@ -44,7 +45,8 @@ class Peer(Flushable):
         self._used = 0
         self._pieces = None
         self.gathered = 0
-        self.congested = self.finished = self.reading_paused = False
+        self.congested = self.finished = False
+        self.paused_for = 0
         self.stalled = []
         self.bytes_in = self.bytes_out = 0
 
@@ -149,6 +151,10 @@ class Peer(Flushable):
         for consumer in waiting:
             woken: Consumer = consumer
             woken.queue.wake(woken)
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is above its mark."""
+        self.congested = True
 
     def resume_writing(self) -> None:
         """The socket's buffer was drained."""

@@ -277,14 +277,17 @@ class SegmentFiles:
         if names and sizes[names[-1]] == 0:  # made, and not yet given its size
             self._ops.remove(self._path(int(names.pop())))
         for number, name in enumerate(names):
-            if sizes[name] != self.segment_bytes:
+            if sizes[name] > self.segment_bytes or (sizes[name] < self.segment_bytes and name != names[-1]):
                 raise StoreRefused(
                     f"log segment {name} has {sizes[name]} bytes, but log.segment_bytes is {self.segment_bytes}: "
                     "set it to the size this log was made with"
                 )
             if int(name) != int(names[0]) + number * self.segment_bytes:
                 raise StoreRefused(f"log segment {int(names[0]) + number * self.segment_bytes:020d} is missing")
-            self._segments.append(Segment(int(name), self._ops.open(self._path(int(name)))))
+            segment = Segment(int(name), self._ops.open(self._path(int(name))))
+            if sizes[name] < self.segment_bytes:  # torn off: recovery finds where its records end
+                self._ops.set_size(segment.fd, self.segment_bytes)
+            self._segments.append(segment)
 
     def _create(self, base: int) -> None:
         """Make the segment that begins at `base`: sparse, of full size, its name durable."""

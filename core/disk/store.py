@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -43,7 +44,7 @@ class Store:
         self.path = Path(path)
         self._map_bytes = map_bytes
         self._env: lmdb.Environment | None = None
-        self._tables: dict[str, object] = {}
+        self._tables: dict[str, Any] = {}
 
     def open(self) -> None:
         """Open, or create; what is damaged is dropped, with one log line. Raises StoreRefused."""
@@ -144,7 +145,7 @@ class Store:
     def _delete_prefix(self, transaction: lmdb.Transaction, table: str, prefix: bytes) -> None:
         with transaction.cursor(db=self._tables[table]) as cursor:
             found = cursor.set_range(prefix)
-            while found and cursor.key().startswith(prefix):
+            while found and bytes(cursor.key()).startswith(prefix):
                 cursor.delete()
                 found = bool(cursor.key())
 

@@ -1,5 +1,4 @@
 from core.clock cimport Clock
-from core.log.liveness cimport Liveness
 from core.log.record cimport Encoder
 from core.log.tail cimport Tail
 from core.message cimport Message
@@ -20,7 +19,6 @@ cdef class CommitLog:
     cdef readonly long long appended, committed, batch_no, batches, records
     cdef readonly long long segment_bytes, batch_bytes_max
     cdef readonly Tail tail
-    cdef readonly Liveness liveness
     cdef readonly object engine
     cdef object _soon, _failed, _done_callback, _release_callback
     cdef Clock _clock

@@ -22,14 +22,12 @@ from core.log.record import link_body
 
 if cython.compiled:
     from cython.cimports.core.clock import Clock
-    from cython.cimports.core.log.liveness import Liveness
     from cython.cimports.core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.message import Message
     from cython.cimports.core.wire import wr32
 else:
     from core.clock import Clock
-    from core.log.liveness import Liveness
     from core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
     from core.log.tail import Tail
     from core.message import Message
@@ -78,7 +76,7 @@ class CommitLog:
     """Append, batch, commit.
 
     appended, committed   offsets; batch_no = the number of the batch that is filling; batches, records = counts
-    tail, liveness        the newest messages; units per segment. append_store() feeds both
+    tail                  the newest messages, as append_store() brings them
     """
 
     def __init__(
@@ -102,7 +100,6 @@ class CommitLog:
         self.segment_bytes = segment_bytes
         self.batch_bytes_max = batch_bytes_max
         self.tail = Tail(tail_bytes)
-        self.liveness = Liveness(segment_bytes)
         self._next = array("q", counters)
         self._encoder = Encoder()
         self.appended = self.committed = engine.tail()
@@ -138,7 +135,6 @@ class CommitLog:
         message.record_size = size
         message.store_ms = self._clock.ms
         self.tail.add(message)
-        self.liveness.add(offset, count)
         if count > PLACES_MAX:
             self._together = True  # its links stay in its batch
             for start in range(PLACES_MAX, count, LINK_PLACES):

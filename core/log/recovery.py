@@ -6,11 +6,15 @@ that holds no valid record:
 - records of the same batch follow: the batch was torn, none of it was ever confirmed: cut it here;
 - a record of a later batch follows: the batch was complete once, so the log is damaged: refuse, and name the offset.
 A record counts only where its own log offset says it lies: recycled space holds old records.
+
+What was read may still be in memory only: the last broker may have ended between the write of its last batch and the
+sync, or because of a sync that failed, after which no later one tells of those bytes. So they are written again and
+synced before anything is built on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +48,9 @@ class Files(Protocol):
 
     def erase(self, offset: int, upto: int) -> None:
         """Zeros, durably."""
+
+    def write_and_sync(self, parts: Sequence[tuple[int, Sequence[bytes]]], sync: bool) -> None:
+        """Bytes, each part within one segment."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ def scan(
                 f"the log is damaged at offset {tail}: it was closed cleanly, but no valid record is there"
             )
         files.erase(tail, dirty_to)
+    if walk.records and not clean:
+        _write_again(files, walk.batch_offset, tail)
     return Recovered(tail, walk.records, dirty_to - tail, tuple(walk.counters))
 
 
@@ -95,6 +104,7 @@ class _Walk:
         self._found = 0
         self.counters = list(counters)
         self.records = 0
+        self.batch_offset = 0  # where the batch of the last valid record began
 
     def run(self, offset: int) -> int:
         """Go from record to record and return the offset of the first that is not valid."""
@@ -122,14 +132,27 @@ class _Walk:
         view, counters, on_record = self._view, self.counters, self._on_record
         parse = view.parse
         at = records = 0
+        batch_offset = self.batch_offset
         while (size := parse(block, at, offset + at)) > 0:
             on_record(view)
             counters[view.kind] = view.queue_offset + 1
+            batch_offset = view.batch_offset
             records += 1
             at += size
         self.records += records
+        self.batch_offset = batch_offset
         self._found = size
         return at
+
+
+def _write_again(files: Files, offset: int, tail: int) -> None:
+    """Make the last batch durable, whatever became of the sync that should have."""
+    offset = max(offset, files.first)
+    while offset < tail:
+        segment_end = offset - offset % files.segment_bytes + files.segment_bytes
+        block = files.read(offset, min(BLOCK_BYTES, segment_end - offset, tail - offset))
+        files.write_and_sync([(offset, [block])], True)
+        offset += len(block)
 
 
 def _survey(files: Files, tail: int, unsynced_bytes: int) -> int:

@@ -1,7 +1,7 @@
-"""Which segments may go: from the front, those in which nothing is live.
+"""Which segments may go: from the front, those that end before anything that is still needed.
 
-A segment goes when no unit points into it, everything in it is reflected by a checkpoint (`safe_offset`), and the log
-writes elsewhere. Removing is the engine's work, off the loop.
+What is needed is the caller's to say (state/retain.py): one offset, since units, facts and checkpoints lie in the order
+of the log. The segment being written never goes. Removing is the engine's work, off the loop.
 """
 
 from __future__ import annotations
@@ -33,16 +33,12 @@ class Retention:
         log = self._log
         segment_bytes = log.segment_bytes
         limit = min(safe_offset, log.committed - log.committed % segment_bytes)
-        going = []
-        upto = self.first
-        while upto + segment_bytes <= limit and log.liveness.is_dead(upto):
-            going.append(upto)
-            upto += segment_bytes
+        going = list(range(self.first, limit - segment_bytes + 1, segment_bytes))
         if going:
+            upto = going[-1] + segment_bytes
             self._trimming = True
             self._engine.trim(upto, self._trimmed)
             self.first = upto
-            log.liveness.forget(upto)
         return going
 
     def _trimmed(self, result: list[int] | Exception) -> None:

@@ -78,6 +78,7 @@ class Cursor:
             p: cython.p_uchar = bits
             bit: cython.int = self.floor % 512
             while bit < 512 and (p[bit >> 3] >> (bit & 7)) & 1:
+                p[bit >> 3] ^= 1 << (bit & 7)  # a set bit is above the floor, always: done_above counts them
                 bit += 1
                 self.done_above -= 1
             self.floor = word * 512 + bit

@@ -17,98 +17,37 @@ from core.queue.index import Index
 if cython.compiled:
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.message import Message
-    from cython.cimports.core.turn import Servable, Turn
+    from cython.cimports.core.queue.consumer import Consumer, Source
+    from cython.cimports.core.queue.held import Held
+    from cython.cimports.core.turn import Turn
 else:
     from core.log.tail import Tail
     from core.message import Message
-    from core.turn import Servable, Turn
+    from core.queue.consumer import Consumer, Source
+    from core.queue.held import Held
+    from core.turn import Turn
 
 DELIVERED, SKIPPED, WAITING = 1, 2, 0
-RING_TRIM = 1024  # consumed slots of a transient queue's ring that are given back at once
+EXPIRED_AT_ONCE = 2000  # in one call of expire(): the rest goes in the next
 
 
 @cython.cclass
-class Gate:
-    """A limit that several consumers share (AMQP's global prefetch): limit 0 = none."""
-
-    def __init__(self):
-        self.limit = self.unacked = 0
-        self.closed_out = []  # consumers that left their queue's ring because of this gate
-
-
-@cython.cclass
-class Consumer:
-    """Whoever takes messages from a queue. A protocol's subclass says whether it can and what a delivery looks like.
-
-    prefetch 0 = no limit; a no_ack consumer has no limit but its connection's output.
-    """
-
-    def __init__(self, queue: Queue, gate: Gate):
-        self.queue = queue
-        self.gate = gate
-        self.no_ack = self.exclusive = self.available = self.cancelled = False
-        self.prefetch = self.unacked = 0
-
-    @cython.ccall
-    @cython.exceptval(-1)
-    def can_take(self) -> cython.bint:
-        """Whether one more message may go to it now."""
-        if self.no_ack:
-            return True
-        if self.prefetch and self.unacked >= self.prefetch:
-            return False
-        if self.gate.limit and self.gate.unacked >= self.gate.limit:
-            self.gate.closed_out.append(self)
-            return False
-        return True
-
-    @cython.ccall
-    def deliver(self, message: Message, offset: cython.longlong, redelivered: cython.bint):
-        """Take one message. A consumer that acks must remember `offset`; the queue counts it as unacknowledged."""
-        raise NotImplementedError
-
-    def nothing(self) -> None:
-        """A one-shot consumer (basic.get) is told that the queue has nothing ready."""
-        raise NotImplementedError
-
-    def gone(self) -> None:
-        """Its queue was deleted under it."""
-
-    @cython.ccall
-    def release(self):
-        """One of its messages was settled or went back: its credit, and its gate's, grow by one."""
-        self.unacked -= 1
-        gate: Gate = self.gate
-        gate.unacked -= 1
-        if gate.closed_out:
-            waiting: list = gate.closed_out
-            gate.closed_out = []
-            for item in waiting:
-                consumer: Consumer = item
-                if not consumer.cancelled:
-                    consumer.queue.wake(consumer)
-        if not self.available and not self.cancelled:
-            self.queue.wake(self)
-
-
-@cython.cclass
-class Queue(Servable):
-    """One queue. A durable one is an Index of units into the log; a transient one holds the messages themselves.
+class Queue(Source):
+    """One queue. A durable one is an index of units into the log; a transient one holds the messages themselves.
 
     `wake_at(queue, ms)` asks for expire() at a time; `cold(queue, offset)` asks for a message that is not in memory:
     it fills `ahead`, clears `reading` and activates the queue.
     """
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
-        Servable.__init__(self)
+        Source.__init__(self)
         self.id, self.vhost, self.name = identity
         self.durable = durable
         self.turn = turn
         self.tail = tail
         self.index = Index() if durable else None
+        self.held = None if durable else Held()
         self.cursor = Cursor()
-        self._ring = []
-        self._ring_base = 0
         self.next = self.redelivered_below = 0
         self._returned = []
         self.ready = self.unacked = 0
@@ -119,10 +58,14 @@ class Queue(Servable):
         self.ttl_ms = -1
         self.cold = self.wake_at = self.owner = None
         self.ahead = {}
-        self.reading = self.settled = self.deleted = False
+        self.reading = self.settled = self.deleted = self._expiring = False
         self.published = self.delivered = self.acked = self.redelivered = self.expired = 0
-        self.dropped_bytes = self.bytes_held = 0
         self.code = 0
+
+    @property
+    def bytes_held(self) -> int:
+        """Of messages that are in memory because this queue holds them."""
+        return 0 if self.held is None else self.held.bytes
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -130,7 +73,7 @@ class Queue(Servable):
         """The offset that the next message gets."""
         if self.durable:
             return self.index.end
-        return self._ring_base + len(self._ring)
+        return self.held.end
 
     @cython.ccall
     def push(self, message: Message, code: cython.longlong):
@@ -138,30 +81,23 @@ class Queue(Servable):
         if self.durable:
             self.index.put(self.index.end, message.offset, message.record_size, code)
         else:
-            self._ring.append(message)
-            self.bytes_held += message.body_size + 256
+            self.held.add(message)
         self.published += 1
         self.ready += 1
-        if code and self.ready == 1 and self.wake_at is not None:
-            self.wake_at(self, code)
         if not self.active and (self._available or self._parked):
             self.turn.activate(self)
+        if code and self.wake_at is not None:  # after activate(): with a TTL of 0 it is served before it expires
+            self._expiring = True
+            if self.ready == 1:
+                self.wake_at(self, code)
 
     @cython.ccall
     @cython.exceptval(-1)
     def serve(self, budget: cython.int) -> cython.int:
         """Deliver up to `budget` messages to whoever can take them, and return how many were looked at."""
         made: cython.int = 0
-        while made < budget and self._parked:
-            waiting: Consumer = self._parked[0]
-            result: cython.int = self.offer(waiting)
-            made += 1
-            if result == 0 and self.reading:
-                return made
-            if result != 2:
-                self._parked.pop(0)
-                if result == 0:
-                    waiting.nothing()
+        if self._parked:
+            made = self._serve_parked(budget)
         while made < budget and self.ready > 0 and not self.reading:
             consumer: Consumer = self._pick()
             if consumer is None:
@@ -169,6 +105,28 @@ class Queue(Servable):
             if self.offer(consumer) == 0:
                 break
             made += 1
+        if self._expiring:
+            self._watch()
+        return made
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _serve_parked(self, budget: cython.int) -> cython.int:
+        """One-shot consumers come first. What answers one may park the next, close its channel or delete the queue."""
+        made: cython.int = 0
+        while made < budget and self._parked:
+            waiting: Consumer = self._parked.pop(0)
+            if waiting.cancelled:
+                continue
+            made += 1
+            result: cython.int = 0 if self.deleted else self.offer(waiting)
+            if result == 2:
+                self._parked.insert(0, waiting)
+            elif result == 0 and self.reading and self.ready > 0:
+                self._parked.insert(0, waiting)
+                break
+            elif result == 0:
+                waiting.nothing()
         return made
 
     @cython.cfunc
@@ -183,14 +141,6 @@ class Queue(Servable):
                 return consumer
             consumer.available = False
             del self._available[self._at]
-        return None
-
-    @cython.cfunc
-    def _held(self, offset: cython.longlong) -> Message:
-        """The message at `offset` of a transient queue's ring, or None when it is settled."""
-        at: cython.longlong = offset - self._ring_base
-        if 0 <= at < len(self._ring):
-            return self._ring[at]
         return None
 
     @cython.cfunc
@@ -218,7 +168,7 @@ class Queue(Servable):
         """The message itself, or None after asking for it when it is neither in the tail nor read ahead."""
         self.code = 0
         if not self.durable:
-            message: Message = self._held(offset)
+            message: Message = self.held.get(offset)
             if self.ttl_ms >= 0:
                 self.code = message.store_ms + self.ttl_ms
             if message.expire_at and (self.code == 0 or message.expire_at < self.code):
@@ -282,30 +232,22 @@ class Queue(Servable):
     @cython.ccall
     def settle(self, offset: cython.longlong):
         """`offset` is done for good. Idempotent. A durable queue's progress goes into the batch's *done* record."""
-        if not self.cursor.settle(offset):
+        if self.deleted or not self.cursor.settle(offset):
             return
         if self.durable:
-            if self.cursor.floor - self.index.begin >= 512:
-                self.index.trim(self.cursor.floor)
-            if not self.settled:
-                self.settled = True
-                self.turn.settled.append(self)
-                self.turn.schedule()
-            return
-        at: cython.longlong = offset - self._ring_base
-        message: Message = self._ring[at]
-        self.bytes_held -= message.body_size + 256
-        self._ring[at] = None
-        if self.cursor.floor - self._ring_base >= 1024:
-            self._forget()
+            self._progressed()
+        else:
+            self.held.settle(offset)
 
     @cython.cfunc
-    def _forget(self):
-        """Give back the slots of a transient queue that lie below the floor."""
-        count: cython.longlong = self.cursor.floor - self._ring_base
-        if count * 2 >= len(self._ring):
-            del self._ring[:count]
-            self._ring_base += count
+    def _progressed(self):
+        """A durable queue's cursor has something for the batch's *done* record."""
+        if self.cursor.floor - self.index.begin >= 512:
+            self.index.trim(self.cursor.floor)
+        if not self.settled:
+            self.settled = True
+            self.turn.settled.append(self)
+            self.turn.schedule()
 
     @cython.ccall
     def acknowledge(self, offset: cython.longlong):
@@ -322,7 +264,7 @@ class Queue(Servable):
             return
         heappush(self._returned, offset)
         self.ready += 1
-        if not self.active and (self._available or self._parked):
+        if not self.active and (self._available or self._parked or self._expiring):
             self.turn.activate(self)
 
     def add_consumer(self, consumer: Consumer) -> None:
@@ -337,6 +279,8 @@ class Queue(Servable):
         if consumer.available:
             self._available.remove(consumer)
             consumer.available = False
+        elif consumer.stalled and consumer in consumer.gate.closed_out:
+            consumer.gate.closed_out.remove(consumer)
 
     @cython.ccall
     def wake(self, consumer: Consumer):
@@ -344,6 +288,7 @@ class Queue(Servable):
         if consumer.available or consumer.cancelled:
             return
         consumer.available = True
+        consumer.stalled = False
         self._available.append(consumer)
         if self.ready > 0 and not self.active and not self.reading:
             self.turn.activate(self)
@@ -366,12 +311,39 @@ class Queue(Servable):
         for offset in self._returned:
             self.settle(offset)
         self._returned = []
+        if self.durable and self.cursor.floor == self.next < end:
+            self.cursor.settle_range(self.next, end)
+            self.next = end
+            self._progressed()
         while self.next < end:
             self.settle(self.next)
             self.next += 1
         self.ready = 0
         self.ahead = {}
         return count
+
+    def discard(self) -> None:
+        """The queue was deleted: what it held is forgotten, and who waits for a message learns that there is none."""
+        self.deleted = True
+        self.ready = 0
+        self._returned = []
+        self.ahead = {}
+        if self.durable:
+            self.index.trim(self.index.end)
+        else:
+            self.held = Held()
+        self.next = self.end()
+        self.turn.activate(self)
+
+    @cython.cfunc
+    def _watch(self):
+        """Have expire() called when the message at the head expires; heads change, and not each one expires."""
+        if self.ready > 0:
+            code: cython.longlong = self.expiry_of(self._first())
+            if code > 0:
+                self.wake_at(self, code)
+        elif self.unacked == 0:
+            self._expiring = False
 
     def expire(self) -> int:
         """Drop what expired at the head, ask to be woken for the next, and return how many went."""
@@ -382,10 +354,10 @@ class Queue(Servable):
             if offset < 0:
                 break
             code = self.expiry_of(offset)
-            if code == 0 or code < 0:
+            if code <= 0:
                 break
-            if code > now:
-                self.wake_at(self, code)
+            if code > now or count == EXPIRED_AT_ONCE:
+                self.wake_at(self, max(code, now + 1))
                 break
             self._taken(offset)
             self.settle(offset)
@@ -397,12 +369,13 @@ class Queue(Servable):
         """When the message at a ready offset expires (epoch ms), 0 = never, -1 = its unit is not in memory."""
         if self.durable:
             return self.index.code if self.index.find(offset) == 1 else -1
-        message = self._held(offset)
+        message = self.held.get(offset)
         due = message.store_ms + self.ttl_ms if self.ttl_ms >= 0 else 0
         return min(filter(None, (due, message.expire_at)), default=0)
 
     def restored(self) -> None:
         """After recovery: everything that is not done is ready again, and may have been delivered before."""
+        self._expiring = self.wake_at is not None  # some may
         self.index.trim(self.cursor.floor)
         self.next = self.cursor.floor
         self.redelivered_below = self.index.end

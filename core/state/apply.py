@@ -43,7 +43,9 @@ class Applier:
     """make_queue(fact, arguments, slot) makes a Queue, with what replay found of it or None; decode_arguments(block)
     gives the dict of an argument table."""
 
-    def __init__(self, model: Model, make_queue: Callable[..., Any], decode_arguments: Callable[[bytes], dict]):
+    def __init__(
+        self, model: Model, make_queue: Callable[..., Any], decode_arguments: Callable[[bytes], dict[str, Any]]
+    ):
         self.model = model
         self.replay: Replay | None = None  # while replaying
         self._make_queue = make_queue

@@ -98,6 +98,7 @@ class Checkpointer:
         self._tails: dict[int, int] = {}  # queue id -> number of the partial chunk that the store holds
         self._writer = DoneWriter(min(64 << 10, log.segment_bytes // 4))
         self._look_at = log.appended + LOOK_BYTES
+        self._not_before = 0  # after a failure: log offset from which consider() may try again
         self._finished: list[Callable[[], None]] = []
         self._again = self._clean = False
 
@@ -133,9 +134,9 @@ class Checkpointer:
 
     def consider(self) -> None:
         """Begin a checkpoint if log bytes or unstored chunks ask for it; called once a turn."""
-        if self.running:
-            return
         appended = self._log.appended
+        if self.running or appended < self._not_before:
+            return
         if appended - self.stamp >= self.bytes_max:
             self.checkpoint()
         elif appended >= self._look_at:
@@ -146,6 +147,9 @@ class Checkpointer:
     def close(self, finished: Callable[[], None]) -> None:
         """Make the last one, which says that the broker stopped cleanly; nothing may be appended any more."""
         self._clean = True
+        for queue in self._model.queues.values():  # what was delivered since touches no queue otherwise
+            if queue.cursor.floor < queue.index.end:
+                self.touched[queue.id] = queue
         self.checkpoint(finished)
 
     def checkpoint(self, finished: Callable[[], None] | None = None) -> None:
@@ -225,9 +229,8 @@ class Checkpointer:
         if held not in (-1, tail) and held not in stored:
             frozen.deletes["chunks"].append(chunk_key(queue.id, held))
         frozen.tails[queue.id] = tail
-        meta = QueueMeta(
-            index.begin, index.end, cursor.floor, queue.next, tail, runs_of(stored), cursor.ranges()
-        )
+        watermark = max(queue.next, queue.redelivered_below)
+        meta = QueueMeta(index.begin, index.end, cursor.floor, watermark, tail, runs_of(stored), cursor.ranges())
         frozen.puts["queues"].append(queue_row(queue.id, meta))
         self._retainer.look(queue)
 
@@ -270,6 +273,7 @@ class Checkpointer:
     def _take_back(self, frozen: Frozen, error: Exception) -> None:
         """Nothing was written: all of it is still to be done."""
         self.failures += 1
+        self._not_before = self._log.appended + LOOK_BYTES
         logger.warning("checkpoint failed; the next one tries again", extra={"error": str(error)})
         self._model.facts.changed |= frozen.facts
         self.gone |= frozen.gone

@@ -61,7 +61,6 @@ class Retainer:
         units = min(stamp, self.needed_units())
         oldest_fact = next(iter(facts.stated.values()), units)
         safe = min(units, oldest_fact)
-        self._log.liveness.forget(safe)
         self._segments.free(safe)
         wanted = units - units % self._log.segment_bytes
         return oldest_fact < wanted and self._restate(wanted)

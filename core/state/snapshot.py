@@ -54,8 +54,13 @@ class Stamp(msgspec.Struct, array_like=True):
 
 
 class QueueMeta(msgspec.Struct, array_like=True):
-    """One queue's index and cursor. Below `watermark` everything was delivered; `stored` = runs of full chunks' numbers
-    [first, after); `tail` = number of the chunk that was filling, -1 = none; `above` = what is done above the floor."""
+    """One queue's index and cursor.
+
+    watermark  what lies below may have been delivered
+    tail       number of the chunk that fills, -1 = none
+    stored     runs [first, after) of the numbers of full chunks
+    above      ranges [start, end) done above the floor
+    """
 
     begin: int
     end: int

@@ -35,7 +35,8 @@ CLOSE = 20 << 16 | 40
 OVERTAKING = frozenset(  # what need not wait behind held publishes: qos, consume, cancel(-ok), get, acks, recover
     {60 << 16 | method for method in (10, 20, 30, 31, 70, 80, 90, 100, 110, 120)} | {20 << 16 | 21, 20 << 16 | 41}
 )
-NO_METHOD_YET = "expected content header for class 60, got non content header frame instead"
+HEADER_WANTED = "expected content header for class 60, got non content header frame instead"
+BODY_WANTED = "expected content body, got non content body frame instead"
 
 
 @cython.final
@@ -112,8 +113,8 @@ class Channel:
             kind, payload = self._held[0]
             if kind == METHOD and len(payload) >= 4 and rd32(payload, 0) == PUBLISH:
                 if self.flow.blocked and not self._forced:
+                    self._content_held = True  # what is still to come of a content belongs to this or a later publish
                     return
-                self._content_held = False
             self._held.popleft()
             self.connection.holds(-len(payload) - 64)
             self._execute(kind, payload, 0, len(payload))
@@ -142,7 +143,8 @@ class Channel:
         if end - at < 4:
             raise SyntaxViolation("a method frame needs 4 bytes for its class and method id")
         if self.publishing.expecting:
-            raise UnexpectedFrame(NO_METHOD_YET, rd16(b, at), rd16(b, at + 2))
+            wanted = HEADER_WANTED if self.publishing.expecting == 1 else BODY_WANTED
+            raise UnexpectedFrame(wanted, rd16(b, at), rd16(b, at + 2))
         ids: cython.uint = rd32(b, at)
         self.ids = ids
         if ids == PUBLISH:
@@ -237,7 +239,7 @@ class Channel:
         raise AmqpError(504, "second 'channel.open' seen", *method.ids)
 
     def _refuse_tx(self, method) -> None:
-        raise AmqpError(540, "transactions are not served by this version", *method.ids)
+        raise AmqpError(406, "transactions are not served by this version", *method.ids)
 
 
 HANDLERS = {

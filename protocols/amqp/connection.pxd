@@ -12,8 +12,8 @@ cdef class AmqpConnection(FrameWriter):
     cdef readonly dict client_properties
     cdef readonly int channel_max, heartbeat
     cdef readonly str name, close_reason
-    cdef bint _heard, _sent, _published, _told_blocked, _closing_first
-    cdef double _deadline, _last_heard, _last_sent
+    cdef bint _heard, _sent, _told_blocked, _closing_first
+    cdef double _deadline, _last_heard, _last_sent, _cut_off_at
     cdef _frame(self, int kind, int number, bytearray b, Py_ssize_t at, Py_ssize_t end)
     cdef _on_channel(self, int kind, int number, bytearray b, Py_ssize_t at, Py_ssize_t end)
     cpdef Py_ssize_t receive(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end) except? -1

@@ -20,7 +20,7 @@ from protocols.amqp.errors import (
     translate,
 )
 from protocols.amqp.frames import HEARTBEAT_FRAME
-from protocols.amqp.handshake import Handshake
+from protocols.amqp.handshake import PASSWORD, Handshake
 
 if cython.compiled:
     from cython.cimports.core.wire import rd8, rd16, rd32
@@ -35,6 +35,7 @@ HEADER_SENT_BACK = b"AMQP\x00\x00\x09\x01"
 NEW, HANDSHAKE, OPEN, CLOSING, ENDED = 0, 1, 2, 3, 4
 CLOSE_SECONDS = 5.0  # the peer's time to answer our connection.close
 MISSED_HEARTBEATS = 2.5
+HELD, OUTPUT = 2, 4  # beside PASSWORD, why input is not read: too much is held, or unsent
 CONNECTION_OPEN = 10 << 16 | 40
 SHOWN_BYTES = 16  # of a bad frame, in the text that refuses it
 
@@ -60,9 +61,10 @@ class AmqpConnection(FrameWriter):
         self.heartbeat = 0
         self._state = NEW
         self._last = None
-        self._heard = self._sent = self._published = self._told_blocked = self._closing_first = False
+        self._heard = self._sent = self._told_blocked = self._closing_first = False
         self._deadline = now + broker.config.limits.handshake_seconds
         self._last_heard = self._last_sent = now
+        self._cut_off_at = 0.0
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -83,7 +85,7 @@ class AmqpConnection(FrameWriter):
             self._state = HANDSHAKE
             self.login.start()
             at += 8
-        while end - at >= 7 and not self.finished and not self.reading_paused:
+        while end - at >= 7 and not self.finished and not self.paused_for:
             kind: cython.int = rd8(buffer, at)
             size: cython.Py_ssize_t = rd32(buffer, at + 3)
             try:
@@ -148,7 +150,8 @@ class AmqpConnection(FrameWriter):
             raise ChannelError("expected 'channel.open'")
         methods.decode(b, at, end)
         if self.channel_max and number > self.channel_max:
-            raise AmqpError(504, f"channel {number} exceeds the agreed channel_max {self.channel_max}", 20, 10)
+            text = f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max"
+            raise AmqpError(530, f"{text} ({self.channel_max})", 20, 10)
         if len(self.channels) >= self.broker.config.limits.channels_per_connection:
             limit = self.broker.config.limits.channels_per_connection
             raise LimitReached(f"number of channels opened on this connection has reached the limit ({limit})")
@@ -200,15 +203,17 @@ class AmqpConnection(FrameWriter):
         self.broker.connections.add(self)
         self.flow.listen(self)
 
-    def pause_input(self) -> None:
-        """Read nothing more until resume_input(): a password is being checked."""
-        self.reading_paused = True
+    def pause_input(self, reason: int) -> None:
+        """Read nothing more until resume_input() was called for every reason there is."""
+        self.paused_for |= reason
         self.reader.pause()
 
-    def resume_input(self) -> None:
-        """Go on with what was read and with what comes."""
-        self.reading_paused = False
-        self.reader.resume()
+    def resume_input(self, reason: int) -> None:
+        """The reason is gone: if it was the last, go on with what was read and with what comes."""
+        if self.paused_for & reason:
+            self.paused_for &= ~reason
+            if not self.paused_for:
+                self.reader.resume()
 
     def finish_after(self, seconds: float) -> None:
         """Close the socket a little later, unless it closes by itself."""
@@ -228,7 +233,7 @@ class AmqpConnection(FrameWriter):
         channel = self.channels.get(number)
         if not isinstance(error, AmqpError):
             ids = channel.ids if channel is not None else CONNECTION_OPEN if self._state == HANDSHAKE else 0
-            error = translate(error, number, ids >> 16, ids & 0xFFFF)
+            error = translate(error, 0 if channel is None else number, ids >> 16, ids & 0xFFFF)
         if self._state == CLOSING or self.finished:
             return
         if error.scope == "channel" and channel is not None:
@@ -250,8 +255,7 @@ class AmqpConnection(FrameWriter):
         self.method(0, methods.encode(methods.ConnectionClose(code, text, *ids)))
         self._state = CLOSING
         self._deadline = self.broker.clock.monotonic() + CLOSE_SECONDS
-        if self.reading_paused:
-            self.resume_input()
+        self.resume_input(PASSWORD | HELD)
 
     def channel_ended(self, channel: Channel) -> None:
         """A channel's close handshake is through: its number is free."""
@@ -272,10 +276,10 @@ class AmqpConnection(FrameWriter):
         """Frames of `size` bytes more (or less) wait in memory: above the bound the socket is not read."""
         self.held_bytes += size
         limit = self.broker.config.limits.held_bytes
-        if self.held_bytes > limit and not self.reading_paused:
-            self.pause_input()
-        elif self.reading_paused and self.held_bytes <= limit // 2:
-            self.resume_input()
+        if self.held_bytes > limit:
+            self.pause_input(HELD)
+        elif self.held_bytes <= limit // 2:
+            self.resume_input(HELD)
         if size > 0 and self.flow.blocked:
             self._tell_blocked()
 
@@ -300,6 +304,8 @@ class AmqpConnection(FrameWriter):
     def before_flush(self):
         """Write the confirms that this turn brought."""
         self._sent = True
+        if self.congested and self.transport is not None:
+            self._bound_output()
         if self.confirming:
             waiting: list = self.confirming
             self.confirming = []
@@ -307,22 +313,41 @@ class AmqpConnection(FrameWriter):
                 publishing: Publishing = item
                 publishing.write_confirms()
 
+    def _bound_output(self) -> None:
+        """Who asks and asks and reads no answer is not heard any more; deliveries alone never fill so much."""
+        if self.transport.get_write_buffer_size() > 2 * self.broker.config.limits.output_bytes:
+            self.pause_input(OUTPUT)
+
+    def resume_writing(self) -> None:
+        """The socket's buffer was drained."""
+        FrameWriter.resume_writing(self)
+        self.resume_input(OUTPUT)
+
     def tick(self, now: float) -> None:
         """Heartbeats and time limits; called twice a second."""
-        if self._heard:
+        if self._heard or self.paused_for:  # what is not read cannot be missed
             self._heard, self._last_heard = False, now
         if self._sent:
             self._sent, self._last_sent = False, now
-        if self._deadline and now >= self._deadline:
+        if self.finished:
+            self._cut_off(now)
+        elif self._deadline and now >= self._deadline:
             self.close_reason = self.close_reason or "handshake timeout"
             self.finish()
         elif self.heartbeat and self._state == OPEN:
-            if now - self._last_heard > self.heartbeat * MISSED_HEARTBEATS and not self.reading_paused:
+            if now - self._last_heard > self.heartbeat * MISSED_HEARTBEATS:
                 self.close_reason = f"missed heartbeats from client, timeout: {self.heartbeat}s"
                 self.end()
                 self.finish()
             elif now - self._last_sent >= self.heartbeat / 2:
                 self.write(HEARTBEAT_FRAME)
+
+    def _cut_off(self, now: float) -> None:
+        """A peer that does not take what is left for it gets no more time than this."""
+        if not self._cut_off_at:
+            self._cut_off_at = now + CLOSE_SECONDS
+        elif now >= self._cut_off_at and self.transport is not None:
+            self.transport.abort()
 
     def end(self) -> None:
         """End every channel and what belongs to this connection: consumers, unacknowledged, exclusive queues."""
@@ -334,6 +359,7 @@ class AmqpConnection(FrameWriter):
         self._last = None
         self.confirming = []
         if self._state == OPEN:
+            self._state = ENDED
             self.broker.connections.discard(self)
             self.broker.topology.connection_gone(self)
 

@@ -1,6 +1,6 @@
 from core.consume cimport Unacked
 from core.message cimport Message
-from core.queue.delivery cimport Consumer, Gate, Queue
+from core.queue.consumer cimport Consumer, Gate
 from protocols.amqp.frames cimport FrameWriter
 
 
@@ -19,6 +19,7 @@ cdef class Getter(Consumer):
     cdef FrameWriter output
     cdef Unacked held
     cdef object _done
+    cdef Gate _waiting_gate
     cdef int channel
 
 

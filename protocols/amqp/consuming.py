@@ -20,15 +20,17 @@ from protocols.amqp.methods import (
 if cython.compiled:
     from cython.cimports.core.consume import Unacked
     from cython.cimports.core.message import Message
-    from cython.cimports.core.queue.delivery import Consumer, Gate, Queue
+    from cython.cimports.core.queue.consumer import Consumer, Gate
+    from cython.cimports.core.queue.delivery import Queue
     from cython.cimports.protocols.amqp.frames import FrameWriter
 else:
     from core.consume import Unacked
     from core.message import Message
-    from core.queue.delivery import Consumer, Gate, Queue
+    from core.queue.consumer import Consumer, Gate
+    from core.queue.delivery import Queue
     from protocols.amqp.frames import FrameWriter
 
-ACK, REJECT, NACK = 80, 90, 120
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
 
 @cython.final
@@ -54,10 +56,11 @@ class AmqpConsumer(Consumer):
     def can_take(self) -> cython.bint:
         """Whether it has credit and its connection takes more in this turn."""
         if self.output.full():
+            self.stalled = True
             self.output.stalled.append(self)
             return False
         if self.held.count >= self._unacked_max and not self.no_ack:
-            self.gate.closed_out.append(self)
+            self.close_out()
             return False
         return Consumer.can_take(self)
 
@@ -80,6 +83,7 @@ class Getter(Consumer):
     def __init__(self, queue: Queue, consuming: Consuming, no_ack: bool, done: object):
         Consumer.__init__(self, queue, Gate())
         self.no_ack = no_ack
+        self._waiting_gate = consuming.gate
         self.output = consuming.output
         self.held = consuming.held
         self.channel = consuming.channel
@@ -87,11 +91,7 @@ class Getter(Consumer):
 
     @cython.ccall
     def deliver(self, message: Message, offset: cython.longlong, redelivered: cython.bint):
-        """basic.get-ok with the content; if the channel is gone meanwhile, back it goes."""
-        if self.cancelled:
-            if not self.no_ack:
-                self.queue.give_back(offset)
-            return
+        """basic.get-ok with the content."""
         tag: cython.longlong = self.held.add(None if self.no_ack else self, offset)
         ok = BasicGetOk(tag, redelivered, message.exchange, message.routing_key, self.queue.ready)
         self.output.method(self.channel, encode(ok))
@@ -100,14 +100,15 @@ class Getter(Consumer):
 
     def nothing(self) -> None:
         """basic.get-empty."""
-        if not self.cancelled:
-            self.output.method(self.channel, encode(BasicGetEmpty()))
-            self._done()
+        self.output.method(self.channel, encode(BasicGetEmpty()))
+        self._done()
 
     @cython.ccall
     def release(self):
-        """It holds no credit, and is in no ring."""
+        """It holds no credit and is in no ring; but the channel holds one message less."""
         self.unacked -= 1
+        if self._waiting_gate.closed_out:
+            self._waiting_gate.open()
 
 
 @cython.final
@@ -146,7 +147,7 @@ class Consuming:
         else:
             settled = held.acknowledge(tag, False)
         if settled == -2:
-            raise PreconditionFailed(f"unknown delivery tag {tag}")
+            raise PreconditionFailed(f"unknown delivery tag {tag % (1 << 64)}")  # the wire's tags are unsigned
 
     def qos(self, method) -> None:
         """basic.qos: a limit per consumer started after it, or (global_) one that all of the channel share at once."""
@@ -154,9 +155,7 @@ class Consuming:
             raise AmqpError(540, f"prefetch_size!=0 ({method.prefetch_size})", *method.ids)
         if method.global_:
             self.gate.limit = method.prefetch_count
-            waiting, self.gate.closed_out = self.gate.closed_out, []
-            for consumer in waiting:
-                consumer.queue.wake(consumer)
+            self.gate.open()
         else:
             self.prefetch = method.prefetch_count
         self.output.method(self.channel, encode(BasicQosOk()))
@@ -191,8 +190,14 @@ class Consuming:
     def _remove(self, consumer: AmqpConsumer) -> None:
         queue = consumer.queue
         queue.remove_consumer(consumer)
+        self._leave_output(consumer)
         if not queue.deleted:
             self.broker.topology.consumer_gone(self.vhost, queue)
+
+    def _leave_output(self, consumer: AmqpConsumer) -> None:
+        """A socket may take nothing for long: those that wait for it and are gone must not pile up."""
+        if consumer.stalled and consumer in self.output.stalled:
+            self.output.stalled.remove(consumer)
 
     def get(self, method, name: str, done) -> Getter | None:
         """basic.get. done() is called when it was answered; a Getter is returned while it waits for the disk."""
@@ -205,6 +210,8 @@ class Consuming:
         return getter
 
     def _readable(self, name: str) -> Queue:
+        if name.startswith(DIRECT_REPLY_TO):
+            raise PreconditionFailed("direct reply-to is not served by this version")
         self.broker.access.check(self.user.name, self.vhost.name, "queue", name, "read")
         return self.broker.topology.queue(self.vhost, name, self.connection)
 
@@ -219,6 +226,7 @@ class Consuming:
     def queue_gone(self, consumer: AmqpConsumer) -> None:
         """A consumer's queue was deleted under it."""
         self.consumers.pop(consumer.tag, None)
+        self._leave_output(consumer)
         if self._cancel_notify and not self.output.finished:
             self.output.method(self.channel, encode(BasicCancel(consumer.tag, True)))
 

@@ -10,6 +10,7 @@ from protocols.amqp import methods, tables
 from protocols.amqp.errors import AmqpError, SyntaxViolation, UnknownMethod
 from protocols.amqp.frames import FRAME_BYTES_MIN
 
+PASSWORD = 1  # why the connection's input is paused
 MECHANISMS = (b"PLAIN", b"AMQPLAIN")
 CAPABILITIES = (
     "publisher_confirms",
@@ -77,7 +78,7 @@ class Handshake:
             self._refuse(method.mechanism, name)
             return
         self.step = self._waiting
-        self.connection.pause_input()
+        self.connection.pause_input(PASSWORD)
 
         def checked(correct: bool) -> None:
             if self.connection.finished:
@@ -89,7 +90,7 @@ class Handshake:
                 self._send(methods.ConnectionTune(amqp.channel_max, amqp.frame_max_bytes, amqp.heartbeat_seconds))
             else:
                 self._refuse(method.mechanism, name)
-            self.connection.resume_input()
+            self.connection.resume_input(PASSWORD)
 
         self.broker.passwords.check(name, password, checked)
 

@@ -1,3 +1,4 @@
+from core.flow cimport Flow
 from core.log.commit_log cimport CommitLog, Waiter
 from core.message cimport Message
 from core.publish cimport Publisher
@@ -11,6 +12,7 @@ cdef class Publishing(Waiter):
     cdef FrameWriter output
     cdef Publisher publisher
     cdef CommitLog log
+    cdef Flow _flow
     cdef object broker, vhost, user
     cdef Router router
     cdef int channel

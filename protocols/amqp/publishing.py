@@ -35,6 +35,11 @@ else:
 NOTHING, EXPECT_HEADER, EXPECT_BODY = 0, 1, 2
 NO_ROUTE = 312
 PUBLISH = (60, 40)
+DIRECT_REPLY_TO = b"amq.rabbitmq.reply-to"
+NO_METHOD = "expected method frame, got non method frame instead"
+HEADER_WANTED = "expected content header for class 60, got"
+BODY_WANTED = "expected content body, got non content body frame instead"
+MESSAGE_BYTES = 256  # what a message takes in memory beside its body, about
 
 
 @cython.cfunc
@@ -62,6 +67,7 @@ class Publishing(Waiter):
         self.channel = channel
         self.broker = broker
         self.publisher = broker.publisher
+        self._flow = broker.flow
         self.log = broker.log
         self.vhost, self.user = session
         self.vhost_name = self.vhost.name.encode()
@@ -126,9 +132,11 @@ class Publishing(Waiter):
     def header(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
         """A content header frame: class u16, weight u16, body size u64, property flags and list."""
         if self.expecting != 1:
-            raise UnexpectedFrame("expected method frame, got non method frame instead", 60, 40)
-        if end - at < 14 or rd16(b, at) != 60:
-            raise SyntaxViolation("content header of another class, or cut short", *PUBLISH)
+            raise UnexpectedFrame(NO_METHOD if self.expecting == 0 else BODY_WANTED, *PUBLISH)
+        if end - at < 14:
+            raise SyntaxViolation("content header cut short", *PUBLISH)
+        if rd16(b, at) != 60:
+            raise UnexpectedFrame(f"{HEADER_WANTED} one for class {rd16(b, at)} instead", *PUBLISH)
         size: cython.ulonglong = rd64(b, at + 4)
         if size > cython.cast(cython.ulonglong, self._size_max):
             self.expecting = 0
@@ -142,10 +150,9 @@ class Publishing(Waiter):
             self._expire_at = self.broker.clock.ms + ttl_ms
         if scan.user_id_at >= 0:
             self._check_user(bytes(b[scan.user_id_at : scan.user_id_at + scan.user_id_size]))
-        header: bytes = self._header
-        if not same(b, at + 12, end, header):
-            header = take(b, at + 12, end - at - 12)
-            self._header = header
+        if not same(b, at + 12, end, self._header):
+            self._header = take(b, at + 12, end - at - 12)
+            self._refuse_later(scan)
         self._body_size = size
         self._received = 0
         self._body = b""
@@ -154,6 +161,18 @@ class Publishing(Waiter):
             self._complete()
         else:
             self.expecting = 2
+
+    def _refuse_later(self, scan: Scan) -> None:
+        """What a later version brings is refused, never passed over: CC and BCC headers, and direct reply-to."""
+        header = self._header
+        if scan.reply_to_at >= 0:
+            at = scan.reply_to_at - scan.origin
+            if header[at : at + scan.reply_to_size] == DIRECT_REPLY_TO:
+                raise PreconditionFailed("direct reply-to is not served by this version")
+        if scan.headers_at >= 0 and (b"\x02CC" in header or b"\x03BCC" in header):
+            for name in ("CC", "BCC"):
+                if name in self._headers():
+                    raise PreconditionFailed(f"the {name} header is not served by this version")
 
     def _check_user(self, claimed: bytes) -> None:
         """The user-id property must be the login's name (the RabbitMQ extension "validated user-id")."""
@@ -167,7 +186,9 @@ class Publishing(Waiter):
     def body(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
         """A body frame."""
         if self.expecting != 2:
-            raise UnexpectedFrame("expected method frame, got non method frame instead", 60, 40)
+            raise UnexpectedFrame(
+                NO_METHOD if self.expecting == 0 else f"{HEADER_WANTED} non content header frame instead", *PUBLISH
+            )
         size: cython.Py_ssize_t = end - at
         self._received += size
         if self._received > self._body_size:
@@ -199,6 +220,7 @@ class Publishing(Waiter):
         self._body = None
         message.persistent = self._persistent
         message.expire_at = self._expire_at
+        self._flow.took(self._body_size + MESSAGE_BYTES)
         route: Route = self._route
         if route is None or self._memo_version != self.router.version:
             found: Exchange = self._exchange_found
@@ -267,6 +289,8 @@ class Publishing(Waiter):
     def write_confirms(self):
         """Write what may be confirmed now."""
         self._listed = False
+        if not self.confirming:
+            return
         if self._ready_hi > self.acked:
             self.output.ack(self.channel, self._ready_hi, self._ready_hi - self.acked > 1)
             self.acked = self._ready_hi
@@ -282,7 +306,8 @@ class Publishing(Waiter):
         return self._exchange_found is not None
 
     def close(self) -> None:
-        """The channel is gone: nothing is confirmed on it any more, and a half-received content is dropped."""
+        """The channel ends: what may be confirmed is, nothing later; a half-received content is dropped."""
+        self.write_confirms()
         self.confirming = False
         self.expecting = NOTHING
         self._listed = True

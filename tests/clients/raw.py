@@ -23,6 +23,10 @@ CAPABILITIES = {
 }
 
 
+class Ended(AssertionError):
+    """The broker ended the connection where the test expected more."""
+
+
 class Frame(NamedTuple):
     """One frame as it came."""
 
@@ -125,7 +129,8 @@ class RawConnection:
         """The next frame that is no heartbeat, decoded; it must be a method, on `channel` when given."""
         while (got := self.read_frame()) is not None and got.kind == HEARTBEAT:
             pass
-        assert got is not None, "the broker ended the connection"
+        if got is None:
+            raise Ended
         assert got.kind == METHOD, got
         if channel is not None:
             assert got.channel == channel, got
@@ -139,12 +144,14 @@ class RawConnection:
 
     def read_content(self, channel: int = 1) -> tuple[bytes, bytes]:
         """The content that follows a deliver, return or get-ok: (property flags and values, body)."""
-        head = self.read_frame()
+        if (head := self.read_frame()) is None:
+            raise Ended
         assert (head.kind, head.channel) == (HEADER, channel), head
         size = struct.unpack_from(">Q", head.payload, 4)[0]
         body = bytearray()
         while len(body) < size:
-            part = self.read_frame()
+            if (part := self.read_frame()) is None:
+                raise Ended
             assert (part.kind, part.channel) == (BODY, channel), part
             body += part.payload
         assert len(body) == size

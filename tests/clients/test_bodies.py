@@ -69,13 +69,12 @@ def test_a_big_body_respects_the_frame_size_both_ways(raw, name, size, frame_max
 
 def test_two_connections_with_different_frame_sizes_exchange_a_body(raw, name):
     sender, receiver = raw().open(frame_max=131072), raw().open(frame_max=4096)
-    receiver.call(spec.Queue.Declare(queue=name), spec.Queue.DeclareOk)
+    receiver.call(spec.Queue.Declare(queue=name, exclusive=True), spec.Queue.DeclareOk)
     receiver.call(spec.Basic.Consume(queue=name, no_ack=True), spec.Basic.ConsumeOk)
     body = random.Random(5).randbytes(300_000)
     sender.send(encode_method(spec.Basic.Publish(exchange="", routing_key=name), 1) + encode_content(1, body))
     receiver.expect(spec.Basic.Deliver, 1)
     assert digest(receiver.read_content()[1]) == digest(body)
-    receiver.call(spec.Queue.Delete(queue=name), spec.Queue.DeleteOk)
 
 
 def test_a_body_cut_into_odd_frames_is_one_body(raw, name):

@@ -25,7 +25,7 @@ def checkout(tmp_path):
     (tmp_path / "core" / "hot.py").write_text(SOURCE)
     (tmp_path / "core" / "hot.pxd").touch()
     (tmp_path / "core" / f"hot{compiled.BINARY_SUFFIX}").write_text("not a shared object")
-    compiled.write_record(str(tmp_path))
+    compiled.write_record(str(tmp_path), compiled.checksums(str(tmp_path)))
     return tmp_path
 
 

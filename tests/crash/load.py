@@ -5,7 +5,7 @@ import threading
 
 from pika import spec
 
-from tests.clients.raw import RawConnection, encode_content, encode_method
+from tests.clients.raw import Ended, RawConnection, encode_content, encode_method
 
 PERSISTENT = b"\x10\x00\x02"
 WINDOW = 200  # publishes on their way without a confirm
@@ -40,7 +40,7 @@ class Load(threading.Thread):
     def run(self):
         try:
             self.work()
-        except (OSError, BrokerGone):
+        except (OSError, Ended):
             pass
         except BaseException as failure:
             self.failure = failure
@@ -48,23 +48,19 @@ class Load(threading.Thread):
             self.client.close()
 
     def work(self):
-        """What the thread does until BrokerGone."""
+        """What the thread does until Ended."""
         raise NotImplementedError
 
     def next_method(self):
-        """The next method, or BrokerGone."""
+        """The next method, or Ended."""
         frame = self.client.read_frame(30)
         if frame is None:
-            raise BrokerGone
+            raise Ended
         method = spec.methods[int.from_bytes(frame.payload[:4], "big")]().decode(frame.payload, 4)
         if isinstance(method, spec.Connection.Close):
             assert method.reply_code == 320, method
-            raise BrokerGone
+            raise Ended
         return method
-
-
-class BrokerGone(Exception):
-    """The connection ended."""
 
 
 class Producer(Load):

@@ -87,6 +87,8 @@ def test_nothing_confirmed_is_lost_by_kill_9(broker, flush):
         for each in (*producers, consumer):
             each.attach(broker.port)
         wait_for_confirms(broker, producers, rng.randrange(*CONFIRMS_BEFORE_KILL))
+        if round_number == ROUNDS - 1:
+            until(lambda: ledger.safe or consumer.safe, ROUND_SECONDS, "acks that a confirm has followed")  # noqa: B023
         broker.kill9()
         for each in (*producers, consumer):
             each.join(10)

@@ -5,9 +5,13 @@ import os
 import signal
 import socket
 
+import lmdb
 import pytest
 
+from core.disk.store import FORMAT, FORMAT_KEY
 from tests.clients.broker import Broker
+from tests.crash.load import contents, declare, publish
+from tests.crash.test_restart import delete_state
 
 
 def refused(broker: Broker, *words: str) -> str:
@@ -35,6 +39,38 @@ def test_a_lock_left_by_a_killed_broker_is_no_lock(broker):
     broker.start()
     broker.kill9()
     broker.start()
+
+
+def state_folder(broker: Broker):
+    """Where the broker keeps its LMDB."""
+    (found,) = {path.parent for path in broker.data.rglob("state/data.mdb")}
+    return found
+
+
+def test_a_store_of_a_newer_version(broker):
+    broker.start()
+    declare(broker.port, "q")
+    publish(broker.port, "q", [b"kept"])
+    broker.stop()
+    folder = state_folder(broker)
+    with lmdb.open(str(folder), max_dbs=8) as store:
+        table = store.open_db(b"meta")
+        with store.begin(write=True, db=table) as transaction:
+            transaction.put(FORMAT_KEY, b"%d" % (FORMAT + 1))
+    refused(broker, str(folder), "newer")
+    delete_state(broker)  # what the line advises
+    broker.start()
+    assert contents(broker.port, "q") == [b"kept"]
+
+
+def test_a_damaged_store_is_rebuilt_from_the_log(broker):
+    broker.start()
+    declare(broker.port, "q")
+    publish(broker.port, "q", [b"kept"])
+    broker.stop()
+    (state_folder(broker) / "data.mdb").write_bytes(b"noise" * 10_000)
+    broker.start()
+    assert contents(broker.port, "q") == [b"kept"]
 
 
 @pytest.mark.parametrize("listener", ["amqp", "http", "metrics"])

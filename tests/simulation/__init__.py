@@ -1,1 +1,1 @@
-"""The whole core in one process under one seed: no threads, no sockets, no real time. `make simulate` runs many seeds."""
+"""The whole core in one process under one seed: no threads, no sockets, no real time. See run.py."""

@@ -9,8 +9,11 @@ from core.consume import Unacked
 from core.log.commit_log import Waiter
 from core.message import Message
 from core.publish import AT_COMMIT
-from core.queue.delivery import Consumer, Gate
+from core.queue.consumer import Consumer, Gate
 from tests.simulation.model import ModelQueue, Violation
+
+
+PLACES_MAX = 256  # queues that a store record names
 
 
 def body_of(message: Any) -> bytes:
@@ -56,6 +59,7 @@ class SimConsumer(Consumer):
     def can_take(self) -> bool:
         """See Consumer. A client holds a bounded number at most."""
         if self.client.unacked.count >= self.client.unacked_max and not self.no_ack:
+            self.stalled = True
             self.gate.closed_out.append(self)
             return False
         return Consumer.can_take(self)
@@ -129,20 +133,22 @@ class CoreClient:
         if found != expected:
             raise Violation(f"{address} routes to {found}, not to {expected}")
         result = broker.publisher.publish(message, route)
-        for queue in route.queues:
-            offset = self._stored(queue, message, body)
+        for place, queue in enumerate(route.queues):
+            record = message.offset, message.record_size
+            if place >= PLACES_MAX:  # in the link that follows
+                record = message.offset, broker.log.appended - message.offset
+            offset = self._stored(queue, message, body, record)
             if queue.end() != offset + 1:
                 raise Violation(f"{queue.name}: a message entered, and the next offset is {queue.end()}")
         if result == AT_COMMIT:
             self.confirms.number += 1
-            self.confirms.waiting.append((self.confirms.number, message.offset + message.record_size))
+            self.confirms.waiting.append((self.confirms.number, broker.log.appended))
             broker.log.wait(self.confirms)
 
-    def _stored(self, queue: Any, message: Any, body: bytes) -> int:
+    def _stored(self, queue: Any, message: Any, body: bytes, record: tuple[int, int]) -> int:
         due = [message.expire_at] if message.expire_at else []
         if queue.ttl_ms >= 0:
             due.append(message.store_ms + queue.ttl_ms)
-        record = (message.offset, message.record_size)
         return int(self.model.stored(queue.name, body, record, min(due, default=0)))
 
     def consume(self, known: ModelQueue, no_ack: bool, prefetch: int) -> None:
@@ -169,6 +175,7 @@ class CoreClient:
 
     def got(self, consumer: Any, message: Any, offset: int, redelivered: bool) -> None:
         """A delivery, of whatever kind."""
+        self.life.observe()
         known, body = consumer.known, body_of(message)
         unit = self.model.delivered(known, offset, self.life.clock.ms)
         if unit.body != body:

@@ -147,6 +147,8 @@ class SimDisk(FileOps):
                     file.doubtful.setdefault(sector, []).extend(versions)
                 file.versions = {}
                 raise OSError(errno.EIO, "Input/output error")
+        for sector in file.versions:  # written again since, and now it is there
+            file.doubtful.pop(sector, None)
         file.versions = {}
         file.size_durable = len(file.data)
 

@@ -1,7 +1,8 @@
-"""One life of the broker: the real parts over the simulated disk, store, loop and threads, from start to crash or stop."""
+"""One life of the broker: the real parts over the simulated disk, store, loop and threads, from start to end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from random import Random
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from tests.simulation.store import SimStore
 
 LOG_DIRECTORY = "data/commitlog"
 HELD_BYTES = 8 << 10
+STOP_SECONDS = 120.0
 
 
 class Sizes(NamedTuple):
@@ -65,7 +67,14 @@ class World:
 
 
 class Life:
-    """broker, with what the gateway would give it; failure = why it wants to stop, or None."""
+    """broker, with what the gateway would give it; failure = why it wants to stop, or None.
+
+    observe()  has the simulation see what entered queues that it did not fill itself
+    entered    publisher over AMQP -> number of its last message that is in its queue
+    """
+
+    observe: Callable[[], None]
+    entered: dict[str, int]
 
     def __init__(self, world: World, random: Random):
         self.world = world
@@ -137,11 +146,12 @@ class Life:
             pass
         self.world.now = self.loop.now
 
-    def stop(self) -> None:
-        """The clean stop."""
+    def stop(self) -> bool:
+        """The clean stop; False when the disk is full, so that it cannot be one."""
         stopped: list[bool] = []
         self.broker.close(lambda: stopped.append(True))
-        self.run(120.0)
-        if self.failure is None:
+        self.run(STOP_SECONDS)
+        if self.failure is None and not self.engine.full:
             assert stopped, "the broker does not come to an end"
-            self.world.clean = True
+        self.world.clean = bool(stopped)
+        return self.world.clean

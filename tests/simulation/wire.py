@@ -1,7 +1,7 @@
 """A publisher that speaks AMQP over a simulated network to the real connection: this is where publishes are held.
 
-Its bytes arrive in pieces, and not at all while the broker does not read. Bodies are `name-number`, so that what entered
-the queue shows whether anything was dropped or came out of order.
+Its bytes arrive in pieces, and not at all while the broker does not read. Bodies are `name-number`, so that what
+entered the queue shows whether anything was dropped or came out of order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WirePublisher:
         self.told_blocked = False
         self.phase = "open"
         broker = life.broker
-        self.connection = AmqpConnection(broker, ("sim", 1, True), life.loop.time())
+        self.connection = AmqpConnection(broker, life.loop.time())
         self.connection.transport = self
         self.connection.reader = self
         self.connection.set_client_properties({"capabilities": {"connection.blocked": True}})
@@ -57,7 +57,7 @@ class WirePublisher:
         for at in range(0, len(body), 4000):
             self._frame(3, body[at : at + 4000])
 
-    def close(self, whole_connection: bool) -> None:
+    def say_goodbye(self, whole_connection: bool) -> None:
         """Say goodbye, to the channel or to the connection: all that was sent before it counts."""
         self.phase = "closing"
         if whole_connection:
@@ -131,9 +131,8 @@ class WirePublisher:
         """Of a transport."""
         self.write(b"".join(bytes(piece) for piece in pieces))
 
-    def is_closing(self) -> bool:
-        """Of a transport."""
-        return self.phase == "closed"
+    def close(self) -> None:
+        """Of a transport: the broker said all that it had to say."""
 
     def _hear(self, method: Any) -> None:
         if isinstance(method, methods.BasicAck):
@@ -149,5 +148,9 @@ class WirePublisher:
             self.told_blocked = isinstance(method, methods.ConnectionBlocked)
         elif isinstance(method, (methods.ChannelCloseOk, methods.ConnectionCloseOk)):
             self.phase = "said goodbye"
+            self.life.observe()
+            entered = self.life.entered.get(self.name, 0)
+            if entered != self.sent:
+                raise Violation(f"{self.name}: {self.sent} messages sent before its close, {entered} were taken in")
         elif isinstance(method, (methods.ChannelClose, methods.ConnectionClose)):
             raise Violation(f"{self.name}: closed by the broker: {method.reply_text}")

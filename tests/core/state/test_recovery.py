@@ -12,7 +12,9 @@ def world():
 
 def test_what_was_declared_bound_and_published_is_back_after_a_crash(world):
     world.declare("q", arguments={"x-message-ttl": 60000})
-    world.topology.declare_exchange(world.vhost, "x", "topic", durable=True, arguments={"alternate-exchange": "amq.fanout"})
+    world.topology.declare_exchange(
+        world.vhost, "x", "topic", durable=True, arguments={"alternate-exchange": "amq.fanout"}
+    )
     world.bind("q", "x", "a.*")
     world.publish("x", "a.b", b"one")
     world.run()
@@ -43,7 +45,8 @@ def test_a_checkpoint_and_the_log_behind_it_give_the_same_as_the_log_alone(world
     assert world.picture() == before
     assert world.queue("q").ready == 150
     assert [body for _, body, _ in world.take("q", 1000).got] == [
-        *(b"%d" % n for n in range(550, 700) if n != 560), b"behind"
+        *(b"%d" % n for n in range(550, 700) if n != 560),
+        b"behind",
     ]
 
 
@@ -59,6 +62,23 @@ def test_after_a_clean_stop_only_what_was_delivered_counts_as_redelivered(world)
     assert world.take("q", 3).got == [(0, b"a", True), (1, b"b", True), (2, b"c", False)]
     world.crash()
     world.boot()
+    assert [redelivered for _, _, redelivered in world.take("q", 3).got] == [True] * 3
+
+
+def test_a_clean_stop_remembers_deliveries_that_no_ack_followed_and_doubts_from_before(world):
+    world.declare("q")
+    for body in (b"a", b"b", b"c"):
+        world.publish("", "q", body)
+    world.run()
+    world.checkpoint()
+    world.take("q", 1)
+    world.stop()
+    world.boot(clean=True)
+    assert [redelivered for _, _, redelivered in world.take("q", 3).got] == [True, False, False]
+    world.crash()
+    world.boot()
+    world.stop()
+    world.boot(clean=True)
     assert [redelivered for _, _, redelivered in world.take("q", 3).got] == [True] * 3
 
 

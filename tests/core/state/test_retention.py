@@ -1,5 +1,6 @@
 """A front segment in which nothing is live is freed, and the log alone still suffices."""
 
+from core.state import checkpoint
 from core.state.checkpoint import UNSTORED_CHUNKS_MAX
 from core.state.snapshot import read_stamp
 from tests.core.state.world import SEGMENT_BYTES, World
@@ -124,3 +125,68 @@ def test_a_checkpoint_waits_until_the_log_is_committed_past_it():
     world.store.commit = watched
     world.run()
     assert world.store.commits == commits + 1 and read_stamp(world.store).offset <= committed_at[0]
+
+
+def test_a_queue_whose_units_are_all_gone_goes_on_with_its_offsets():
+    world = World().boot()
+    world.declare("quiet")
+    for _ in range(5):
+        world.publish("", "quiet")
+    world.run()
+    for offset, _, _ in world.take("quiet", 5).got:
+        world.queue("quiet").acknowledge(offset)
+    world.declare("q")
+    fill(world, "q", 4)
+    world.checkpoint()
+    world.run(5)
+    world.crash(state_lost=True)
+    world.boot()
+    quiet = world.queue("quiet")
+    assert (quiet.index.end, quiet.cursor.floor, quiet.ready) == (5, 5, 0)
+    world.publish("", "quiet", b"six")
+    world.run()
+    assert world.take("quiet", 1).got == [(5, b"six", False)]
+
+
+def test_full_chunks_in_memory_ask_for_a_checkpoint_whatever_the_log(monkeypatch):
+    monkeypatch.setattr(checkpoint, "UNSTORED_CHUNKS_MAX", 3)
+    monkeypatch.setattr(checkpoint, "LOOK_BYTES", 10_000)
+    world = World(checkpoint_seconds=86400).boot()
+    world.declare("q")
+    for n in range(512 * 3 + 100):
+        world.publish("", "q")
+        if n % 100 == 0:
+            world.run(0.1)
+    world.run()
+    assert world.broker.checkpointer.checkpoints == 1 and len(world.queue("q").index.stored) == 3
+
+
+def test_a_store_that_fails_is_not_tried_in_every_turn(monkeypatch):
+    monkeypatch.setattr(checkpoint, "LOOK_BYTES", 1 << 20)
+    world = World(checkpoint_bytes=64 << 10, checkpoint_seconds=86400).boot()
+    world.declare("q")
+    commit, world.store.commit = world.store.commit, lambda *changes: (_ for _ in ()).throw(OSError("full"))
+    for _ in range(50):
+        world.publish("", "q", FILLER)
+        world.run(0.1)
+    assert world.broker.checkpointer.failures == 1
+    world.store.commit = commit
+    world.checkpoint()
+
+
+def test_a_chunk_that_is_settled_before_it_was_stored_leaves_no_row():
+    world = World().boot()
+    world.declare("q")
+    for _ in range(100):
+        world.publish("", "q")
+    world.run()
+    world.checkpoint()
+    assert len(world.store.rows("chunks")) == 1
+    for _ in range(1000):
+        world.publish("", "q")
+    world.run()
+    for offset, _, _ in world.take("q", 1100).got:
+        world.queue("q").acknowledge(offset)
+    world.checkpoint()
+    world.checkpoint()
+    assert world.store.rows("chunks") == []

@@ -1,8 +1,11 @@
 """One machine for the tests of state: disk and store outlive the broker, whose loop and clock are simulated."""
 
+import re
 from collections import deque
 from heapq import heappop, heappush
 from random import Random
+
+import pytest
 
 from core.broker import Broker, Disk, Loop
 from core.clock import Clock
@@ -10,7 +13,7 @@ from core.config import Config, Limits, LogConfig
 from core.disk.files import SegmentFiles
 from core.log.engine import LocalEngine
 from core.message import Message
-from core.queue.delivery import Consumer, Gate
+from core.queue.consumer import Consumer, Gate
 from core.state.records import QUEUE
 from protocols.amqp import tables
 from tests.simulation.disk import SimDisk
@@ -38,6 +41,7 @@ class TestLoop:
         self.now = now
         self.ready = deque()
         self.timers = []
+        self.count = 0
 
     def time(self):
         return self.now
@@ -50,21 +54,25 @@ class TestLoop:
 
     def call_later(self, seconds, callback, *args):
         timer = Timer()
-        heappush(self.timers, (self.now + max(seconds, 0), len(self.timers), id(timer), timer, callback, args))
+        self.count += 1
+        heappush(self.timers, (self.now + max(seconds, 0), self.count, timer, callback, args))
         return timer
 
     def run_until(self, when):
         while self.ready or (self.timers and self.timers[0][0] <= when):
             if not self.ready:
                 self.now = max(self.now, self.timers[0][0])
-            while self.timers and self.timers[0][0] <= self.now:
-                _, _, _, timer, callback, args = heappop(self.timers)
-                if not timer.cancelled:
-                    self.ready.append((callback, args))
-            for _ in range(len(self.ready)):
-                callback, args = self.ready.popleft()
-                callback(*args)
+            self.run_once()
         self.now = max(self.now, when)
+
+    def run_once(self):
+        while self.timers and self.timers[0][0] <= self.now:
+            _, _, timer, callback, args = heappop(self.timers)
+            if not timer.cancelled:
+                self.ready.append((callback, args))
+        for _ in range(len(self.ready)):
+            callback, args = self.ready.popleft()
+            callback(*args)
 
 
 class TestWorker:
@@ -210,3 +218,24 @@ class World:
 
 def _plain(fact):
     return {name: getattr(fact, name) for name in fact.__struct_fields__ if name not in ("first_offset", "next_id")}
+
+
+class Owner:
+    """A connection."""
+
+
+def refuses(kind, text):
+    """The block raises exactly this."""
+    return pytest.raises(kind, match=f"^{re.escape(text)}$")
+
+
+def exchange(world, name="x", kind="direct", **options):
+    """Declare a durable exchange and return it."""
+    options.setdefault("durable", True)
+    world.topology.declare_exchange(world.vhost, name, kind, **options)
+    return world.vhost.router.exchanges[name]
+
+
+def appended(world):
+    """How many records the log got."""
+    return world.broker.log.records

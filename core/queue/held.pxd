@@ -1,0 +1,17 @@
+from core.message cimport Message
+
+
+cdef class Chunk:
+    cdef long long number, first
+    cdef Py_ssize_t live
+    cdef list messages
+
+
+cdef class Held:
+    cdef readonly long long end, bytes
+    cdef dict _chunks
+    cdef Chunk _filling, _read, _settled
+    cpdef add(self, Message message)
+    cpdef Message get(self, long long offset)
+    cpdef settle(self, long long offset)
+    cdef _drop(self, Chunk chunk)

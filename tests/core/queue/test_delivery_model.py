@@ -1,0 +1,200 @@
+"""A queue under random use, beside a dict of what is ready and one of what is held."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from core.queue.consumer import Gate
+from tests.core.queue.bench import Bench, OneShot, Taker
+
+
+class Noting(Taker):
+    """Tells the machine of each delivery as it happens."""
+
+    def __init__(self, machine, gate=None, **options):
+        super().__init__(machine.queue, gate, **options)
+        self.machine = machine
+
+    def deliver(self, message, offset, redelivered):
+        super().deliver(message, offset, redelivered)
+        self.machine.delivered(self, message, offset, redelivered)
+
+
+class NotingOneShot(OneShot):
+    def __init__(self, machine, no_ack):
+        super().__init__(machine.queue, no_ack=no_ack)
+        self.machine = machine
+
+    def deliver(self, message, offset, redelivered):
+        super().deliver(message, offset, redelivered)
+        self.machine.delivered(self, message, offset, redelivered)
+
+    def nothing(self):
+        super().nothing()
+        assert self.machine.first() is None, "an empty answer although something was ready"
+
+
+class QueueUse(RuleBasedStateMachine):
+    """ready, held: offset -> body, offset -> (consumer, body). Clock times are even and expiries odd: no ties."""
+
+    durable = True
+    tail_bytes = 16 << 20
+
+    def __init__(self):
+        super().__init__()
+        self.bench = Bench(tail_bytes=self.tail_bytes)
+        self.queue = self.bench.queue(self.durable)
+        self.gate = Gate()
+        self.all, self.expiries = {}, {}
+        self.ready, self.held, self.returned = set(), {}, set()
+        self.consumers, self.gone, self.parked = [], [], []
+        self.expired = self.acked = 0
+
+    def first(self):
+        """The smallest ready offset, after dropping expired ones before it as the queue does."""
+        for offset in sorted(self.ready):
+            if not 0 < self.expiries[offset] < self.bench.clock.ms:
+                return offset
+            self.ready.remove(offset)
+            self.expired += 1
+        return None
+
+    def delivered(self, taker, message, offset, redelivered):
+        assert offset == self.first() and message.body == self.all[offset].body
+        assert redelivered == (offset in self.returned)
+        assert not taker.cancelled
+        self.ready.remove(offset)
+        if taker.no_ack:
+            self.acked += 1
+        else:
+            self.held[offset] = taker
+            held = list(self.held.values())
+            assert not taker.prefetch or held.count(taker) <= taker.prefetch
+            shared = sum(each.gate is self.gate for each in held)
+            assert taker.gate is not self.gate or not self.gate.limit or shared <= self.gate.limit
+
+    @rule(count=st.integers(1, 4), expiry=st.sampled_from([0, 0, 0, 3, 9]))
+    def publish(self, count, expiry):
+        for _ in range(count):
+            offset = len(self.all)
+            self.expiries[offset] = self.bench.clock.ms + expiry if expiry else 0
+            self.ready.add(offset)
+            self.all[offset] = self.bench.publish(self.queue, b"%d" % offset, expire_at=self.expiries[offset])
+
+    @rule(prefetch=st.sampled_from([0, 1, 2, 5]), shared=st.booleans(), no_ack=st.booleans())
+    def consume(self, prefetch, shared, no_ack):
+        if len(self.consumers) < 4:
+            taker = Noting(self, self.gate if shared else None, prefetch=0 if no_ack else prefetch, no_ack=no_ack)
+            self.consumers.append(taker)
+            self.queue.add_consumer(taker)
+
+    @rule(no_ack=st.booleans())
+    def get(self, no_ack):
+        taker = NotingOneShot(self, no_ack)
+        self.parked.append(taker)
+        self.queue.park(taker)
+
+    @precondition(lambda self: self.consumers)
+    @rule(which=st.integers(0, 3))
+    def cancel(self, which):
+        self.queue.remove_consumer(self.consumers.pop(which % len(self.consumers)))
+
+    @precondition(lambda self: self.held)
+    @rule(which=st.integers(0, 99), requeue=st.booleans())
+    def settle(self, which, requeue):
+        offset = sorted(self.held)[which % len(self.held)]
+        taker = self.held.pop(offset)
+        if requeue:
+            self.ready.add(offset)
+            self.returned.add(offset)
+        else:
+            self.acked += 1
+        taker.settle(offset, requeue)
+
+    @rule(limit=st.sampled_from([0, 1, 3]))
+    def set_gate(self, limit):
+        self.gate.limit = limit
+        self.gate.open()
+
+    @rule()
+    def purge(self):
+        assert self.queue.purge() == len(self.ready)
+        self.acked += len(self.ready)
+        self.ready.clear()
+
+    @rule(steps=st.integers(1, 3))
+    def pass_time(self, steps):
+        self.bench.pass_ms(2 * steps)
+
+    @rule()
+    def run_turns(self):
+        self.bench.run()
+        self.check_idle()
+
+    @precondition(lambda self: self.bench.cold)
+    @rule(count=st.integers(1, 4))
+    def finish_reading(self, count):
+        _, offset = self.bench.cold.pop()
+        assert self.queue.reading and self.bench.cold == []
+        self.queue.read_finished({each: self.all[each] for each in range(offset, offset + count) if each in self.all})
+
+    @rule()
+    def commit(self):
+        self.bench.engine.finish_all()
+
+    def check_idle(self):
+        """Nothing is left to do: whoever could take a message has it, expired heads are gone, gets are answered."""
+        first = self.first()
+        assert self.queue.ready == len(self.ready)
+        assert self.queue.expired == self.expired
+        if self.queue.reading:
+            return
+        assert all(len(taker.got) + taker.empty == 1 for taker in self.parked)
+        shared_full = self.gate.limit and self.gate.unacked >= self.gate.limit
+        for taker in self.consumers:
+            blocked = not taker.no_ack and (
+                (taker.prefetch and taker.unacked >= taker.prefetch) or (taker.gate is self.gate and shared_full)
+            )
+            assert first is None or blocked
+
+    @invariant()
+    def counts_agree(self):
+        assert self.queue.unacked == len(self.held)
+        assert self.gate.unacked == sum(taker.gate is self.gate for taker in self.held.values())
+        assert self.queue.end() == len(self.all)
+        assert len(self.gate.closed_out) == len(set(self.gate.closed_out)) <= len(self.consumers)
+
+    def teardown(self):
+        """Take everything: each message is accounted for once."""
+        self.gate.limit = 0
+        for taker in self.consumers:
+            self.queue.remove_consumer(taker)
+        self.consumers = [Noting(self, no_ack=True)]
+        self.queue.add_consumer(self.consumers[0])
+        self.bench.run()
+        while self.bench.cold:
+            self.finish_reading(4)
+            self.bench.run()
+        self.check_idle()
+        for offset, taker in list(self.held.items()):
+            taker.settle(offset)
+            self.acked += 1
+        self.held.clear()
+        assert self.ready == set() and self.acked + self.expired == len(self.all)
+        assert (self.queue.cursor.floor, self.queue.cursor.done_above) == (len(self.all), 0)
+        assert self.queue.bytes_held == 0
+
+
+class TransientUse(QueueUse):
+    durable = False
+
+
+class ColdUse(QueueUse):
+    tail_bytes = 1
+
+
+QueueUse.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+TransientUse.TestCase.settings = ColdUse.TestCase.settings = QueueUse.TestCase.settings
+TestDurableQueue = QueueUse.TestCase
+TestTransientQueue = TransientUse.TestCase
+TestQueueWhoseMessagesAreOnDisk = ColdUse.TestCase

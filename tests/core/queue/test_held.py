@@ -1,0 +1,38 @@
+"""A transient queue's messages beside a dict."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.queue.held import Held
+from tests.core.queue.bench import new_message
+
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(1, 700), st.integers(0, 1 << 30)), max_size=15)
+
+
+@given(STEPS)
+def test_it_is_a_dict_of_messages(steps):
+    held, model, end = Held(), {}, 0
+    for adding, count, chosen in steps:
+        for step in range(count):
+            if adding:
+                message = new_message(b"x" * (step % 3))
+                held.add(message)
+                model[end], end = message, end + 1
+            elif model:
+                offset = sorted(model)[(chosen + step * 7) % len(model)] if step % 5 else min(model)
+                held.settle(offset)
+                del model[offset]
+        assert held.end == end
+        assert all(held.get(offset) is message for offset, message in model.items())
+        assert held.bytes == sum(message.body_size + 256 for message in model.values())
+
+
+def test_one_message_that_stays_keeps_its_own_chunk_only():
+    held = Held()
+    held.add(new_message(b"stays"))
+    for offset in range(1, 100_000):
+        held.add(new_message())
+        held.settle(offset)
+    assert held.get(0).body == b"stays" and held.bytes == 261
+    held.settle(0)
+    assert held.bytes == 0 and held.end == 100_000

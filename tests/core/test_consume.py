@@ -1,0 +1,130 @@
+"""Delivery tags beside a dict: tag -> (consumer, offset)."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.consume import Unacked
+from core.queue.consumer import Consumer, Gate, Source
+
+ACKED, RETURNED = "acked", "returned"
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(1, 200), st.integers(0, 2)),
+        st.tuples(st.sampled_from(["ack", "nack"]), st.integers(0, 1 << 20), st.booleans()),
+        st.tuples(st.just("recover"), st.just(0), st.just(0)),
+        st.tuples(st.just("ack most"), st.integers(2, 50), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+class Queue(Source):
+    """Notes what comes back."""
+
+    def __init__(self, noted):
+        super().__init__()
+        self.noted = noted
+
+    def acknowledge(self, offset):
+        self.noted.append((ACKED, offset))
+
+    def give_back(self, offset):
+        self.noted.append((RETURNED, offset))
+
+    def wake(self, consumer):
+        pass
+
+
+def new_consumer(noted):
+    return Consumer(Queue(noted), Gate())
+
+
+class Model:
+    def __init__(self):
+        self.held, self.open, self.noted = Unacked(), {}, []
+        self.consumers = [None, new_consumer(self.noted), new_consumer(self.noted)]
+
+    def add(self, count, which):
+        for _ in range(count):
+            tag = self.held.add(self.consumers[which], self.held.head * 10)
+            assert tag * 10 == (self.held.head - 1) * 10
+            if which:
+                self.open[tag] = self.consumers[which]
+                self.consumers[which].unacked += 1
+                self.consumers[which].gate.unacked += 1
+
+    def settle(self, tag, multiple, requeue):
+        known = tag in self.open or (multiple and tag == 0)
+        tags = [each for each in sorted(self.open) if each <= (tag or self.held.head)] if multiple else [tag]
+        before = len(self.noted)
+        count = (self.held.give_back if requeue else self.held.acknowledge)(tag, multiple)
+        if not known:
+            assert count == -2 and len(self.noted) == before
+            return
+        assert count == len(tags)
+        assert self.noted[before:] == [(RETURNED if requeue else ACKED, each * 10) for each in tags]
+        for each in tags:
+            del self.open[each]
+
+    def check(self):
+        assert self.held.count == len(self.open)
+        for consumer in self.consumers[1:]:
+            assert consumer.unacked == consumer.gate.unacked == list(self.open.values()).count(consumer)
+
+
+@given(STEPS)
+def test_it_is_a_dict_of_tags(steps):
+    model = Model()
+    for kind, number, choice in steps:
+        if kind == "add":
+            model.add(number, choice)
+        elif kind == "recover":
+            model.held.return_all()
+            model.open.clear()
+        elif kind == "ack most":  # one in `number` stays
+            for tag in [tag for tag in model.open if tag % number]:
+                model.settle(tag, False, False)
+        else:
+            model.settle(number % (model.held.head + 2), choice, kind == "nack")
+        model.check()
+    model.settle(0, True, True)
+    assert model.open == {}
+
+
+def test_tags_count_from_one_also_those_that_need_no_ack():
+    held, consumer = Unacked(), new_consumer([])
+    assert [held.add(each, 0) for each in (None, consumer, None, consumer)] == [1, 2, 3, 4]
+    assert held.count == 2
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_a_tag_that_is_settled_or_was_never_given_is_unknown_also_to_multiple(multiple):
+    held, consumer = Unacked(), new_consumer([])
+    for offset in range(3):
+        held.add(consumer, offset)
+    assert held.acknowledge(2, False) == 1
+    assert [held.acknowledge(tag, multiple) for tag in (2, 4, -1, 1 << 62)] == [-2] * 4
+    assert held.count == 2
+
+
+def test_zero_is_all_there_are_and_nothing_alone():
+    held = Unacked()
+    assert held.acknowledge(0, True) == 0
+    assert held.acknowledge(0, False) == -2
+
+
+def test_a_straggler_does_not_make_the_ring_grow():
+    noted = []
+    held, consumer = Unacked(), new_consumer(noted)
+    held.add(consumer, 77)
+    before = sum(map(sys.getsizeof, (held._consumers, held._offsets))) if hasattr(held, "_consumers") else 0
+    for _ in range(100_000):
+        held.acknowledge(held.add(consumer, 0), False)
+    if before:  # fields of a compiled class are not seen from here
+        assert sum(map(sys.getsizeof, (held._consumers, held._offsets))) == before
+    assert held.acknowledge(held.head - 1, False) == -2 and held.count == 1
+    assert held.head - held.base < 64, "the span that the ring covers"
+    assert held.acknowledge(1, True) == 1 and noted[-1] == (ACKED, 77)

@@ -1,0 +1,136 @@
+"""What must hold: in a running broker after any turn, and in one that has just come back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.log.view import decode_message
+from core.queue.index import ABSENT, CHUNK_BYTES, FOUND, NOT_LOADED
+from core.state.records import BindingFact, ExchangeFact, QueueFact
+from core.state.snapshot import read_chunk
+from tests.simulation.clients import body_of
+from tests.simulation.model import Model, ModelQueue, Violation
+
+Contents = dict[int, bytes]  # queue offset -> body of what is not settled
+
+
+def check_running(life: Any, model: Model) -> None:
+    """Counts, offsets and bounds of a broker between two turns."""
+    life.observe()
+    queues = life.vhost.queues
+    if sorted(queues) != sorted(model.now.queues):
+        raise Violation(f"queues {sorted(queues)} are there, {sorted(model.now.queues)} were declared")
+    for name, queue in queues.items():
+        _check_queue(queue, model.now.queues[name], model, life.clock.ms)
+    if life.broker.cold.failed:
+        raise Violation("a queue stopped: what it needs cannot be read")
+    log = life.broker.log
+    if not log.committed <= log.appended:
+        raise Violation(f"committed up to {log.committed}, appended up to {log.appended}")
+    tail = log.tail
+    if tail.bytes_held > tail.bytes_max + log.pending_bytes:
+        raise Violation(f"the tail holds {tail.bytes_held} bytes, its limit is {tail.bytes_max}")
+    if life.flow.blocked != any(life.flow.alarms.values()):
+        raise Violation("publishers are blocked without an alarm, or not with one")
+
+
+def _check_queue(queue: Any, known: ModelQueue, model: Model, clock_ms: int) -> None:
+    name = known.name
+    if queue.end() != known.end:
+        raise Violation(f"{name}: ends at offset {queue.end()}, {known.end} were stored")
+    if queue.unacked != len(known.unacked):
+        raise Violation(f"{name}: {queue.unacked} are unacked, consumers hold {len(known.unacked)}")
+    ready = known.ready()
+    due = sum(1 for offset in ready if 0 < known.units[offset].expires_ms <= clock_ms)
+    if not len(ready) - due <= queue.ready <= len(ready):
+        raise Violation(f"{name}: {queue.ready} are ready, {len(ready)} expected ({due} of them due)")
+    floor = queue.cursor.floor
+    for offset in known.units:
+        if offset >= floor and not queue.cursor.is_done(offset):
+            break
+        if offset in known.unacked:
+            raise Violation(f"{name}: offset {offset} is done, but a consumer holds it")
+        model.expired(known, offset, clock_ms)
+        return
+    if queue.consumers and queue.ready and not queue.active and not queue.reading:
+        if any(consumer.available for consumer in queue.consumers):
+            raise Violation(f"{name}: {queue.ready} are ready, a consumer is available, and nobody serves the queue")
+
+
+def contents(life: Any) -> dict[str, Contents]:
+    """What every durable queue holds, read from the index and the segments themselves."""
+    return {
+        name: _contents_of(life, queue) for name, queue in life.vhost.queues.items() if queue.durable
+    }  # fmt: skip
+
+
+def _contents_of(life: Any, queue: Any) -> Contents:
+    index, held = queue.index, {}
+    for offset in range(queue.cursor.floor, index.end):
+        if queue.cursor.is_done(offset):
+            continue
+        found = index.find(offset)
+        if found == NOT_LOADED:
+            units = read_chunk(life.world.store, queue.id, offset // 512)
+            if units is None or len(units) != CHUNK_BYTES:
+                raise Violation(f"{queue.name}: the chunk of offset {offset} is nowhere")
+            index.load(offset // 512, units)
+            found = index.find(offset)
+        if found == ABSENT:
+            raise Violation(f"{queue.name}: offset {offset} is not done, and its unit is nowhere")
+        assert found == FOUND
+        data = life.files.read(index.log_offset, index.size)
+        held[offset] = body_of(decode_message(data, 0, index.size, index.log_offset))
+    return held
+
+
+def check_recovered(life: Any, model: Model) -> None:
+    """The broker came back with what the model says, exactly; nobody holds anything."""
+    held = contents(life)
+    durable = {name: queue for name, queue in model.now.queues.items() if queue.durable}
+    if sorted(held) != sorted(durable) or sorted(life.vhost.queues) != sorted(durable):
+        raise Violation(f"queues {sorted(life.vhost.queues)} came back, {sorted(durable)} are in the log")
+    for name, known in durable.items():
+        _check_contents(life, model, known, held[name])
+    facts = life.broker.model.facts
+    exchanges = {fact.name: (fact.kind, True) for fact in facts.of(ExchangeFact)}
+    if exchanges != model.now.exchanges:
+        raise Violation(f"exchanges {exchanges} came back, {model.now.exchanges} are in the log")
+    bindings = {(fact.source, fact.destination, fact.key) for fact in facts.of(BindingFact)}
+    if bindings != set(model.now.bindings):
+        raise Violation(f"bindings {sorted(bindings)} came back, {sorted(model.now.bindings)} are in the log")
+
+
+def _check_contents(life: Any, model: Model, known: ModelQueue, held: Contents) -> None:
+    queue = life.vhost.queues[known.name]
+    if queue.id != known.id:
+        raise Violation(f"{known.name}: has the id {queue.id}, it had {known.id}")
+    if queue.end() != known.end:
+        raise Violation(f"{known.name}: ends at offset {queue.end()}, {known.end} are in the log")
+    for offset, body in held.items():
+        unit = known.units.get(offset)
+        if unit is None:
+            raise Violation(f"{known.name}: offset {offset} ({body[:24]!r}) came back, its settlement is in the log")
+        if unit.body != body:
+            raise Violation(f"{known.name}: offset {offset} is {body[:24]!r}, stored was {unit.body[:24]!r}")
+    for offset in [offset for offset in known.units if offset not in held]:
+        if offset in known.doubtful:
+            known.units.pop(offset)
+        else:
+            model.expired(known, offset, life.clock.ms)
+    known.doubtful.clear()
+    if queue.ready != len(held) or queue.unacked:
+        raise Violation(f"{known.name}: {queue.ready} ready and {queue.unacked} unacked, {len(held)} came back")
+
+
+def digest(life: Any) -> dict[str, Any]:
+    """Everything durable that a broker came back with, to compare two ways of coming back."""
+    facts = life.broker.model.facts
+    queues = life.vhost.queues
+    return {
+        "queues": {fact.name: (fact.id, fact.arguments, queues[fact.name].end()) for fact in facts.of(QueueFact)},
+        "exchanges": {fact.name: (fact.kind, fact.arguments) for fact in facts.of(ExchangeFact)},
+        "bindings": sorted((fact.source, fact.destination, fact.key) for fact in facts.of(BindingFact)),
+        "contents": contents(life),
+        "next id": facts.next_id,
+    }

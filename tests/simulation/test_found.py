@@ -1,0 +1,61 @@
+"""Bugs that the simulator found, reduced."""
+
+from random import Random
+
+import pytest
+
+from tests.simulation.disk import Crash
+from tests.simulation.life import Life, Sizes, World
+
+SIZES = Sizes(segment_bytes=32 << 10, batch_bytes=32 << 10, ahead_bytes=32 << 10, checkpoint_seconds=5, disk_bytes=1 << 20)
+
+
+def declare(life, name):
+    """Some sectors of records."""
+    for number in range(8):
+        life.broker.topology.declare_queue(life.vhost, f"{name} {number} {'x' * 200}", durable=True)
+
+
+def started(world, seed):
+    life = Life(world, Random(seed))
+    return life, life.start()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_came_back_after_a_kill_in_the_midst_of_a_batch_survives_a_power_failure(seed):
+    world = World(Random(seed), SIZES)
+    life, _ = started(world, seed)
+    life.run(0.5)
+
+    def killed(fd):
+        raise Crash
+
+    world.disk.sync = killed
+    declare(life, "written, never synced")
+    with pytest.raises(Crash):
+        life.run(0.5)
+    del world.disk.sync
+    world.disk.stop()
+    life, tail = started(world, seed)
+    assert len(life.vhost.queues) == 8
+    world.disk.crash()
+    assert started(world, seed)[1] == tail
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_came_back_after_a_failed_sync_survives_a_power_failure(seed):
+    world = World(Random(seed), SIZES)
+    life, _ = started(world, seed)
+    life.run(0.5)
+    world.disk.fail_sync = 0
+    declare(life, "written, its sync failed")
+    life.run(0.5)
+    assert life.failure is not None
+    world.disk.stop()
+    life, _ = started(world, seed)
+    assert len(life.vhost.queues) == 8
+    declare(life, "another")  # synced, which says nothing of the bytes whose sync failed before
+    life.run(0.5)
+    tail = life.broker.log.committed
+    world.disk.crash()
+    assert started(world, seed)[1] == tail

@@ -1,0 +1,38 @@
+"""The simulator finds planted bugs, and says nothing of the same seeds without them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.planted import BUGS
+
+SEEDS = "1-30"
+ROOT = Path(__file__).parents[2]
+
+
+def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        cwd=ROOT, env={**os.environ, "CORDUROY_PURE": "1"}, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found_and_the_seed_that_finds_it_passes_without_it(name):
+    planted = simulate("--seeds", SEEDS, "--plant", name)
+    assert planted.returncode == 1, planted.stdout + planted.stderr
+    found = re.search(r"^seed (\d+) .*Violation", planted.stdout, re.MULTILINE)
+    assert found, planted.stdout + planted.stderr
+    honest = simulate("--seeds", found[1])
+    assert honest.returncode == 0, honest.stdout + honest.stderr
+
+
+def test_the_line_that_is_printed_repeats_the_failure():
+    first = simulate("--seeds", SEEDS, "--plant", "recovery-last")
+    seed = re.search(r"python -m tests\.simulation --seeds (\d+)", first.stdout)[1]
+    again = simulate("--seeds", seed, "--plant", "recovery-last")
+    assert first.stdout.splitlines()[:2] == again.stdout.splitlines()[:2]
