@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from core.errors import NotAllowed
 from core.exchanges import Exchanges
+from core.flow import BEHIND
 from core.lifetimes import Lifetimes
 from core.log.commit_log import CommitLog
 from core.log.reader import Reader
@@ -38,6 +39,8 @@ from core.topology import Topology, random_name
 from core.turn import Turn
 
 DEFAULT_VHOST = "/"
+PENDING_BYTES_MAX = 64 << 20  # appended and not committed
+LAZY_MS = 20  # what nobody waits for is on its way to the disk by then
 
 
 class Disk(NamedTuple):
@@ -96,7 +99,7 @@ class Broker:
         self._loop = loop
         self._codec = codec
         self._random_bytes = random_bytes
-        self._checkpoint_due = False
+        self._checkpoint_due = self._lazy = False
         self._closing = False
 
     def start(self) -> Restored:
@@ -147,7 +150,7 @@ class Broker:
         disk, loop = self._disk, self._loop
         self.retention = Retention(self.log, disk.files.first, loop.failed)
         retainer = Retainer(self.model, self.log, self.retention, STATE)
-        ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, self._sync_log)
+        ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, self._hand_over, self._sync_log)
         self.checkpointer = Checkpointer(self.model, self.log, ports, retainer, self.config.log.checkpoint_bytes)
         change_ports = ChangePorts(
             self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits
@@ -208,17 +211,36 @@ class Broker:
         return random_name(prefix, self._random_bytes)
 
     def submit(self) -> None:
-        """End of a turn: what was settled becomes *done* records, and the batch goes to the engine."""
+        """End of a turn: what was settled becomes *done* records, and the batch goes to the engine.
+
+        If nobody waits for it, within LAZY_MS: acks then share the batch of what comes, instead of a sync each.
+        """
+        log = self.log
+        self.check_pending()
+        if log.awaited():
+            self._hand_over()
+        elif not self._lazy and (self.turn.settled or log.appended > log.committed):
+            self._lazy = True
+            self.schedule.at(self.clock.ms + LAZY_MS, self._hand_over)
+        self.checkpointer.consider()
+        if not self._checkpoint_due and log.appended > self.checkpointer.stamp and not self._closing:
+            self._checkpoint_due = True
+            self.schedule.at(self.clock.ms + self.config.log.checkpoint_seconds * 1000, self._checkpoint)
+
+    def check_pending(self) -> None:
+        """A disk that is slower than the publishers blocks them, before what it was not given yet fills the memory."""
+        pending = self.log.pending_bytes
+        if pending > PENDING_BYTES_MAX or (self.flow is not None and self.flow.alarms[BEHIND]):
+            self.flow.set_alarm(BEHIND, pending > PENDING_BYTES_MAX // 2)
+
+    def _hand_over(self) -> None:
+        self._lazy = False
         settled = self.turn.settled
         if settled:
             self.turn.settled = []
             for body in self.checkpointer.gather(settled):
                 self.log.append(DONE, body)
         self.log.submit()
-        self.checkpointer.consider()
-        if not self._checkpoint_due and self.log.appended > self.checkpointer.stamp and not self._closing:
-            self._checkpoint_due = True
-            self.schedule.at(self.clock.ms + self.config.log.checkpoint_seconds * 1000, self._checkpoint)
 
     def _checkpoint(self) -> None:
         self._checkpoint_due = False
@@ -229,7 +251,7 @@ class Broker:
         """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
         self._closing = True
         self.schedule.close()
-        self.submit()
+        self._hand_over()
         self.checkpointer.close(partial(self.log.close, partial(self._closed, done)))
 
     def _closed(self, done: Callable[[], None]) -> None:

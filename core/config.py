@@ -128,7 +128,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     output_bytes: int = MIB
     memory_bytes: int = 0
     disk_free_bytes: int = GIB
-    transient_queue_bytes: int = 256 * MIB
     handshake_seconds: int = 10
     connections: int = 65535
     queues: int = 200_000
@@ -144,7 +143,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "held_bytes": (PAGE_BYTES, SIZE_MAX),
             "output_bytes": (64 * KIB, SIZE_MAX),
             "disk_free_bytes": (0, SIZE_MAX),
-            "transient_queue_bytes": (64 * KIB, SIZE_MAX),
             "handshake_seconds": (1, 3600),
             "connections": (1, COUNT_MAX),
             "queues": (1, COUNT_MAX),

@@ -1,8 +1,8 @@
 """What a channel holds unacknowledged: delivery tag -> (consumer, queue offset), in a ring indexed by the tag.
 
 Tags count from 1 without gaps, so a tag's slot is arithmetic; single acks leave holes that the old end passes over. A
-few that stay unsettled while thousands come after them are set aside, so that the ring grows with what is unsettled, not
-with how long the oldest has been.
+few that stay unsettled while thousands come after them are set aside, so that the ring grows with what is unsettled,
+not with how long the oldest has been.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if cython.compiled:
 else:
     from core.queue.consumer import Consumer
 
-SLOTS_MIN = 64
+SLOTS_MIN = 16
 
 
 @cython.final

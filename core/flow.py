@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import cython
 
-MEMORY, DISK, LOG = "memory", "disk", "log"
-REASONS = {MEMORY: "low on memory", DISK: "low on disk", LOG: "low on disk"}
+MEMORY, DISK, LOG, BEHIND = "memory", "disk", "log", "behind"
+REASONS = {MEMORY: "low on memory", DISK: "low on disk", LOG: "low on disk", BEHIND: "disk is behind"}
 LOOK_BYTES = cython.declare(cython.longlong, 4 << 20)
 MESSAGE_BYTES = 256  # what a message takes beside its body, roughly
 HEADROOM_BYTES, HEADROOM_SHARE = 16 << 20, 0.1  # for what is on its way when the alarm begins
@@ -24,7 +24,7 @@ class Flow:
         self.memory_limit = memory_limit
         self.disk_limit = disk_limit
         self._usage = usage
-        self._listeners = set()
+        self._listeners = {}  # a dict for its order: they are told in the order they came
         self.alarms = dict.fromkeys(REASONS, False)
         self.blocked = False
         self.reason = ""
@@ -62,8 +62,8 @@ class Flow:
 
     def listen(self, listener: object) -> None:
         """Have listener.flow_changed() called when publishers are blocked, and when no longer."""
-        self._listeners.add(listener)
+        self._listeners[listener] = None
 
     def forget(self, listener: object) -> None:
         """The listener is gone."""
-        self._listeners.discard(listener)
+        self._listeners.pop(listener, None)

@@ -15,7 +15,7 @@ else:
     from core.clock import Clock
 
 TURN_DELIVERIES = cython.declare(cython.int, 2000)  # in all; what is left goes to the next turn (rule 8.10)
-QUEUE_DELIVERIES = cython.declare(cython.int, 256)
+QUEUE_DELIVERIES = cython.declare(cython.int, 1000)  # more than 64 KiB of input can hold, or backlogs only grow
 
 
 @cython.cclass
@@ -103,8 +103,6 @@ class Turn:
             if self.submit is not None:
                 self.submit()
             self._flush()
-            if self.settled:
-                self.schedule()
         finally:  # one that failed costs the others nothing: their turn comes
             if self._serving or self._flushing:
                 self.schedule()

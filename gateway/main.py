@@ -16,7 +16,7 @@ from gateway import logs, settings
 if TYPE_CHECKING:
     from core.config import Config
 
-EX_DATAERR, EX_UNAVAILABLE, EX_CANTCREAT, EX_CONFIG = 65, 69, 73, 78
+EX_DATAERR, EX_UNAVAILABLE, EX_CANTCREAT, EX_IOERR, EX_CONFIG = 65, 69, 73, 74, 78
 SWITCH_SECONDS = 0.001  # how long a worker thread waits at most for the loop to let it run (rule 8.12)
 
 
@@ -62,6 +62,8 @@ def run(config: Config, ready_file: str | None) -> int:
         fail(str(error), EX_DATAERR)
     except DefinitionsError as error:
         fail(str(error), EX_CONFIG)
+    except OSError as error:
+        fail(f"the data directory cannot be used: {error}", EX_IOERR)
     return 1
 
 

@@ -78,7 +78,7 @@ class BrokerCollector:
     def _flow(self) -> Iterator[Metric]:
         broker = self._broker
         flow = broker.flow
-        memory, disk = flow.alarms["memory"], flow.alarms["disk"] or flow.alarms["log"]
+        memory, disk = flow.alarms["memory"], any(flow.alarms[name] for name in ("disk", "log", "behind"))
         yield gauge("rabbitmq_alarms_memory_used_watermark", "1 = the memory limit blocks publishers", memory)
         yield gauge(
             "rabbitmq_alarms_free_disk_space_watermark",

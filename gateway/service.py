@@ -37,10 +37,10 @@ from protocols.amqp import tables
 from protocols.amqp.connection import AmqpConnection
 
 EX_OK, EX_IOERR = 0, 74
-CONNECTION_FORCED = 320
 READERS = 2
 WATERMARK_SECONDS = 1.0
 TICK_SECONDS = 0.5
+STOP_SECONDS = 5.0  # for the last checkpoint
 CLOSE_SECONDS = 3.0  # what clients get to answer connection.close at a stop
 YOUNG_OBJECTS = 50_000  # allocations between two passes of the garbage collector: messages are not among them
 
@@ -56,7 +56,7 @@ class Service:
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._runners: list[Any] = []
-        self._stopping = False
+        self._stopping = self._ticking = False
 
     async def run(self) -> int:
         """Live, and return the exit code. Raises ListenError, StoreRefused, LogCorrupt, DefinitionsError."""
@@ -111,7 +111,7 @@ class Service:
             self.clock,
             disk,
             Loop(loop.call_soon, self._call_at, self._failed),
-            codec=tables,  # type: ignore[arg-type]
+            codec=tables,
             random_bytes=secrets.token_bytes,
         )
         broker.flow = Flow(memory_limit(config.limits.memory_bytes), config.limits.disk_free_bytes, self._usage)
@@ -211,18 +211,18 @@ class Service:
         log.info("listening", extra=bound)
         print("ready", flush=True)
 
-    def _accept_amqp(self) -> Connection:
+    def _accept_amqp(self) -> Any:
         """One connection. Its peer learns the address when the socket is there."""
-        peer = AmqpConnection(self.broker, self._loop.time())
-        return self._connection(peer)
+        return self._connection(AmqpConnection(self.broker, self._loop.time()))
 
-    def _connection(self, peer: Any) -> Connection:
+    def _connection(self, peer: Any) -> Any:
         connection = Accepted(peer, self.clock, self._lost)
         connection.refused = len(self._connections) >= self.config.limits.connections or self._stopping
         connection.output_bytes = self.config.limits.output_bytes
         self._connections.add(connection)
         self.broker.metrics.connections_opened += 1
-        if len(self._connections) == 1:
+        if not self._ticking:
+            self._ticking = True
             self._loop.call_later(TICK_SECONDS, self._tick)
         return connection
 
@@ -235,12 +235,14 @@ class Service:
         now = self._loop.time()
         for connection in list(self._connections):
             connection.peer.tick(now)
-        if self._connections:
+        self._ticking = bool(self._connections)
+        if self._ticking:
             self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _watch(self) -> None:
         """Compare memory and disk with their limits, once a second."""
         self.broker.flow.check()
+        self.broker.check_pending()
         if not self._stopping:
             self._loop.call_later(WATERMARK_SECONDS, self._watch)
 
@@ -274,9 +276,7 @@ class Service:
         for runner in self._runners:
             await runner.cleanup()
         for connection in list(self._connections):
-            connection.peer.close(
-                CONNECTION_FORCED, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"
-            )
+            connection.peer.shut_down()
         deadline = self._loop.time() + CLOSE_SECONDS
         while self._connections and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
@@ -284,7 +284,11 @@ class Service:
             connection.abort()
         closed = asyncio.Event()
         self.broker.close(closed.set)
-        await closed.wait()
+        try:
+            await asyncio.wait_for(closed.wait(), STOP_SECONDS)
+        except TimeoutError:  # a full disk takes no more: what was acknowledged is safe, the next start replays
+            log.error("the log could not be closed in time", extra={"pending_bytes": self.broker.log.pending_bytes})
+            return EX_IOERR
         for worker in self._workers.values():
             await self._loop.run_in_executor(None, worker.stop)
         self._files.close()

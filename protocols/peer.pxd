@@ -4,6 +4,7 @@ from core.turn cimport Flushable, Turn
 cdef class Peer(Flushable):
     cdef public Turn turn
     cdef public object transport, reader
+    cdef public tuple peer_address
     cdef bytearray _out
     cdef Py_ssize_t _used
     cdef list _pieces

@@ -21,7 +21,7 @@ else:
 BUFFER_BYTES = 65536
 POOLED_BUFFERS_MAX = 64
 COPIED_BYTES_MAX = 16384  # a larger piece is written from where it lies
-TURN_OUTPUT_BYTES = cython.declare(cython.Py_ssize_t, 65536)  # of deliveries per connection and turn (rule 8.10)
+TURN_OUTPUT_BYTES = cython.declare(cython.Py_ssize_t, 262144)  # of deliveries per connection and turn (rule 8.10)
 
 _pool: list = []
 
@@ -32,6 +32,7 @@ class Peer(Flushable):
 
     transport  what the gateway gives: write(bytes), writelines(list), get_write_buffer_size(), close(), abort()
     reader     the gateway's too: pause() and resume() stop and start receive()
+    peer_address  (host, port, whether it is this machine); the gateway sets it before the first byte
     congested  the socket takes no more for now: deliveries to this peer wait
     paused_for why receive() is stopped: bits that the protocol gives a meaning; 0 = it is not
     stalled    its consumers that left their queue's ring because its output was full
@@ -41,6 +42,7 @@ class Peer(Flushable):
         Flushable.__init__(self)
         self.turn = turn
         self.transport = self.reader = None
+        self.peer_address = ("", 0, False)
         self._out = None
         self._used = 0
         self._pieces = None
@@ -58,6 +60,10 @@ class Peer(Flushable):
 
     def lost(self) -> None:
         """The connection is gone, whoever ended it."""
+        raise NotImplementedError
+
+    def shut_down(self) -> None:
+        """The broker stops: say so in the protocol's words, then finish."""
         raise NotImplementedError
 
     def tick(self, now: float) -> None:

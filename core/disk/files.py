@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ AHEAD_BYTES = 64 << 20
 CHUNK_BYTES = 4 << 20
 IOV_MAX = 1024
 NAME_DIGITS = 20
-ZEROS = bytes(1 << 20)
+PAGE_BYTES = 4096
+ZEROS = mmap.mmap(-1, CHUNK_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)  # page-aligned
 
 Part = tuple[int, Sequence[Any]]  # log offset, buffers that lie there one behind the other
 
@@ -44,6 +46,21 @@ class FileOps:
     def write(self, fd: int, buffers: Sequence[Any], at: int) -> int:
         """Write buffers at `at` and return how many bytes went: perhaps not all."""
         return os.pwritev(fd, buffers, at)
+
+    def write_zeros(self, fd: int, at: int, size: int) -> int:
+        """Write zeros at `at` and return how many: perhaps not all. Whole pages go past the page cache where the file
+        system can do that: copying zeros through it costs as much as the messages that will replace them."""
+        size = min(size, CHUNK_BYTES)
+        if (at | size) % PAGE_BYTES == 0:
+            try:
+                direct = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
+            except (OSError, AttributeError):  # tmpfs and others; systems without O_DIRECT or /proc
+                return self.write(fd, [memoryview(ZEROS)[:size]], at)
+            try:
+                return os.pwritev(direct, [memoryview(ZEROS)[:size]], at)
+            finally:
+                os.close(direct)
+        return self.write(fd, [memoryview(ZEROS)[:size]], at)
 
     def read(self, fd: int, size: int, at: int) -> bytes:
         """Up to `size` bytes at `at`."""
@@ -170,11 +187,16 @@ class SegmentFiles:
         for number, (offset, buffers) in enumerate(parts):
             segment = self._take(offset)
             try:
-                self._write(segment.fd, buffers, offset - segment.base)
+                self._write(segment.fd, [*buffers, self._rest_of_page(offset, buffers)], offset - segment.base)
                 if sync or number + 1 < len(parts):
                     self._ops.sync(segment.fd)
             finally:
                 self._give(segment)
+
+    def _rest_of_page(self, offset: int, buffers: Sequence[Any]) -> memoryview:
+        """Zeros to the end of the last page: whole pages need not be read before they are written."""
+        end = offset + sum(map(len, buffers))
+        return memoryview(ZEROS)[: -end % min(PAGE_BYTES, self.segment_bytes)]
 
     def sync(self, offset: int) -> None:
         """Make the segment of `offset` durable: for ASYNC_FLUSH, now and then."""
@@ -220,7 +242,7 @@ class SegmentFiles:
             self._create(at)
         segment = self._take(at)
         try:
-            upto = min(at + CHUNK_BYTES, segment.base + self.segment_bytes)
+            upto = min(at + CHUNK_BYTES - at % PAGE_BYTES, segment.base + self.segment_bytes)
             self._zero(segment, at, upto)
         finally:
             self._give(segment)
@@ -327,9 +349,9 @@ class SegmentFiles:
     def _zero(self, segment: Segment, offset: int, upto: int) -> None:
         at, end = offset - segment.base, upto - segment.base
         while at < end:
-            step = min(end - at, len(ZEROS))
-            self._write(segment.fd, [ZEROS if step == len(ZEROS) else ZEROS[:step]], at)
-            at += step
+            pages = end - at - end % PAGE_BYTES
+            size = -at % PAGE_BYTES or pages if pages > 0 else end - at
+            at += self._ops.write_zeros(segment.fd, at, min(size, end - at))
         self._ops.sync(segment.fd)
 
     def _write(self, fd: int, buffers: Sequence[Any], at: int) -> None:

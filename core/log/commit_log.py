@@ -45,6 +45,8 @@ LINK_PLACES = 4096  # in one link record
 LINK_PLACE_BYTES = cython.declare(cython.Py_ssize_t, 28)
 SPACE_RESERVED = 8 << 20  # of the space made ahead, at most an eighth of a segment: for acks, releases and closes
 
+LAZY_BYTES = cython.declare(cython.longlong, 1 << 20)  # so much goes to the disk though nobody waits for it
+
 
 @cython.cclass
 class Waiter:
@@ -116,7 +118,7 @@ class CommitLog:
         self._in_flight = None
         self._done_callback = self._done
         self._release_callback = self._release
-        self._together = False
+        self._together = self._follows = False
         self._part_at = -1
 
     @cython.ccall
@@ -174,6 +176,14 @@ class CommitLog:
             self._send()
         elif self._batch_bytes >= self.batch_bytes_max:
             self._close()
+        self._follows = self._batch_bytes > 0 and self._in_flight is not None
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def awaited(self) -> cython.bint:
+        """Whether somebody waits for what is not committed yet. Acks, and messages that ask for no persistence, may
+        wait for a batch that somebody does."""
+        return len(self._waiters) > 0 or len(self._callbacks) > 0 or self._batch_bytes >= LAZY_BYTES
 
     def close(self, done: object) -> None:
         """done() once everything appended is committed and the engine has let go of its files."""
@@ -345,7 +355,8 @@ class CommitLog:
         batch.parts = []
         self._recycle(batch.pages)
         self._release()
-        self.submit()
+        if self._follows or self._closed or self.awaited():
+            self.submit()
 
     @cython.cfunc
     def _recycle(self, pages: list):

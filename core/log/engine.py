@@ -88,7 +88,7 @@ class LocalEngine:
         self._sync = sync
         self.blocked: Callable[[bool], None] = lambda full: None
         self.full = False  # no space could be made: the last try failed
-        self._tail = 0
+        self._tail = self._written_to = 0  # they differ while a batch waits for space
         self._parked: tuple[Parts, int, Callable[[OSError | None], None]] | None = None
         self._writing = self._filling = self._flush_due = self._retry_due = self._closing = False
         self._closed: Callable[[], None] = lambda: None
@@ -96,7 +96,7 @@ class LocalEngine:
 
     def start(self, tail: int) -> None:
         """Recovery found the log's end: begin to make space."""
-        self._tail = tail
+        self._tail = self._written_to = tail
         self._files.start(tail)
         self._fill()
 
@@ -143,8 +143,8 @@ class LocalEngine:
 
     def _shut(self) -> None:
         def last() -> None:
-            if self._tail and not self._sync:
-                self._files.sync(self._tail - 1)
+            if self._written_to and not self._sync:
+                self._files.sync(self._written_to - 1)
             self._files.close()
 
         self._writer.submit(last, lambda result: self._closed())
@@ -166,6 +166,7 @@ class LocalEngine:
             self._fatal = error
             done(error)
             return
+        self._written_to = end
         if not self._sync and not self._flush_due:
             self._flush_due = True
             self._later(FLUSH_SECONDS, self._flush)
@@ -181,7 +182,7 @@ class LocalEngine:
 
         self._flush_due = False
         if not self._closing:
-            self._writer.submit(partial(self._files.sync, self._tail - 1), flushed)
+            self._writer.submit(partial(self._files.sync, self._written_to - 1), flushed)
 
     def _fill(self) -> None:
         """Make space when a chunk of what should lie ahead is missing; give a waiting batch what there is."""

@@ -92,7 +92,10 @@ def scan(
             )
         files.erase(tail, dirty_to)
     if walk.records and not clean:
-        _write_again(files, walk.batch_offset, tail)
+        first = walk.batch_offset
+        if unsynced_bytes:  # of a segment that was left every batch is synced
+            first = max(start, first - first % files.segment_bytes)
+        _write_again(files, first, tail)
     return Recovered(tail, walk.records, dirty_to - tail, tuple(walk.counters))
 
 
@@ -146,7 +149,7 @@ class _Walk:
 
 
 def _write_again(files: Files, offset: int, tail: int) -> None:
-    """Make the last batch durable, whatever became of the sync that should have."""
+    """Make the last batch (ASYNC_FLUSH: batches) durable, whatever became of the sync that should have."""
     offset = max(offset, files.first)
     while offset < tail:
         segment_end = offset - offset % files.segment_bytes + files.segment_bytes

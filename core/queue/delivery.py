@@ -191,7 +191,7 @@ class Queue(Source):
     @cython.ccall
     @cython.exceptval(-1)
     def offer(self, consumer: Consumer) -> cython.int:
-        """Give the first ready message to `consumer`: DELIVERED, SKIPPED (it had expired) or WAITING (none, or cold)."""
+        """Give the first ready message to `consumer`: DELIVERED, SKIPPED (had expired) or WAITING (none, or cold)."""
         offset: cython.longlong = self._first()
         if offset < 0:
             return 0
@@ -262,6 +262,7 @@ class Queue(Source):
         self.unacked -= 1
         if self.deleted:
             return
+        assert not self.cursor.is_done(offset), f"offset {offset} of queue {self.name} came back and was settled"
         heappush(self._returned, offset)
         self.ready += 1
         if not self.active and (self._available or self._parked or self._expiring):

@@ -33,6 +33,7 @@ class Node:
     @cython.cfunc
     @cython.exceptval(-1, check=True)
     def is_empty(self) -> cython.bint:
+        """Whether nothing ends here and nothing goes on."""
         return self.children is None and self.one is None and self.many is None and self.values is None
 
 

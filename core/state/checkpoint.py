@@ -48,12 +48,13 @@ class Worker(Protocol):
 
 
 class Ports(NamedTuple):
-    """What a checkpointer works with. soon(callback) runs it in the next turn of the loop; sync_log(offset) makes the
-    log durable up to there and runs in the thread."""
+    """What a checkpointer works with. soon(callback) runs it in the next turn of the loop; hand_over() appends what was
+    settled up to now; sync_log(offset) makes the log durable up to there and runs in the thread."""
 
     tables: Tables
     worker: Worker
     soon: Callable[[Callable[[], None]], Any]
+    hand_over: Callable[[], None]
     sync_log: Callable[[int], None]
 
 
@@ -173,6 +174,7 @@ class Checkpointer:
         try:
             next(slices)
         except StopIteration:
+            self._ports.hand_over()  # a cursor that was copied must not be ahead of the log
             self._log.when_committed(partial(self._write, frozen, waiting))
             self._ports.soon(self._log.submit)
             return

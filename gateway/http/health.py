@@ -6,7 +6,7 @@ from aiohttp import web
 
 
 def health_routes(broker) -> list[web.RouteDef]:
-    """GET /healthz/live, /healthz/startup, /healthz/ready, and /healthz, the last again: 200, or 503 with the reason."""
+    """GET /healthz/live, /healthz/startup and /healthz/ready; /healthz is the last. 200, or 503 with the reason."""
 
     def answer(problem: str) -> web.Response:
         if problem:

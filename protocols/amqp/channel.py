@@ -19,13 +19,9 @@ from protocols.amqp.errors import AmqpError, SyntaxViolation, UnexpectedFrame, U
 from protocols.amqp.publishing import Publishing
 
 if cython.compiled:
-    from cython.cimports.core.flow import Flow
-    from cython.cimports.core.log.commit_log import CommitLog
     from cython.cimports.core.wire import rd16, rd32, rd64
     from cython.cimports.protocols.amqp.frames import FrameWriter
 else:
-    from core.flow import Flow
-    from core.log.commit_log import CommitLog
     from core.wire import rd16, rd32, rd64
     from protocols.amqp.frames import FrameWriter
 

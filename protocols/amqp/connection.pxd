@@ -8,7 +8,6 @@ cdef class AmqpConnection(FrameWriter):
     cdef int _state
     cdef Channel _last
     cdef public object login
-    cdef public tuple peer_address
     cdef readonly dict client_properties
     cdef readonly int channel_max, heartbeat
     cdef readonly str name, close_reason

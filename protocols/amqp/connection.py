@@ -17,6 +17,7 @@ from protocols.amqp.errors import (
     FrameError,
     UnexpectedFrame,
     UnknownMethod,
+    reply_text,
     translate,
 )
 from protocols.amqp.frames import HEARTBEAT_FRAME
@@ -44,14 +45,12 @@ SHOWN_BYTES = 16  # of a bad frame, in the text that refuses it
 class AmqpConnection(FrameWriter):
     """A connection of one user to one virtual host.
 
-    peer_address  (host, port, whether it is this machine); the gateway sets it before the first byte
-    login         the part that speaks until connection.open; None afterwards
+    login  the part that speaks until connection.open; None afterwards
     """
 
     def __init__(self, broker: object, now: float):
         FrameWriter.__init__(self, broker.turn, broker.flow)
         self.broker = broker
-        self.peer_address = ("", 0, False)
         self.vhost = self.user = self.reader = None
         self.channels = {}
         self.client_properties = {}
@@ -180,9 +179,12 @@ class AmqpConnection(FrameWriter):
         self._guarded_force()
         if any(channel.waiting for channel in self.channels.values()) or self._state == CLOSING:
             return
-        self.end()
-        self.method(0, methods.encode(methods.ConnectionCloseOk()))
-        self.finish()
+        self.end(self._say_goodbye)
+
+    def _say_goodbye(self) -> None:
+        if not self.finished:
+            self.method(0, methods.encode(methods.ConnectionCloseOk()))
+            self.finish()
 
     def _guarded_force(self) -> None:
         for channel in list(self.channels.values()):
@@ -256,6 +258,10 @@ class AmqpConnection(FrameWriter):
         self._state = CLOSING
         self._deadline = self.broker.clock.monotonic() + CLOSE_SECONDS
         self.resume_input(PASSWORD | HELD)
+
+    def shut_down(self) -> None:
+        """connection.close 320, as RabbitMQ says it at a stop."""
+        self.close(320, reply_text(320, "broker forced connection closure with reason 'shutdown'"))
 
     def channel_ended(self, channel: Channel) -> None:
         """A channel's close handshake is through: its number is free."""
@@ -349,8 +355,11 @@ class AmqpConnection(FrameWriter):
         elif now >= self._cut_off_at and self.transport is not None:
             self.transport.abort()
 
-    def end(self) -> None:
-        """End every channel and what belongs to this connection: consumers, unacknowledged, exclusive queues."""
+    def end(self, done: object = None) -> None:
+        """End every channel and what belongs to this connection: consumers, unacknowledged, exclusive queues.
+
+        done() is called when all of it is gone: a client that reconnects then meets no queue of its past.
+        """
         self.flow.forget(self)
         for channel in list(self.channels.values()):
             if not channel.closing:
@@ -361,7 +370,9 @@ class AmqpConnection(FrameWriter):
         if self._state == OPEN:
             self._state = ENDED
             self.broker.connections.discard(self)
-            self.broker.topology.connection_gone(self)
+            self.broker.topology.connection_gone(self, done)
+        elif done is not None:
+            done()
 
     def lost(self) -> None:
         """The socket is gone. What was held goes in as if it had been read before."""

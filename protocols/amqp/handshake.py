@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_implementation, python_version
+from typing import Any
 
 from core.errors import NotAllowed
 from protocols.amqp import methods, tables
@@ -42,7 +43,7 @@ class Handshake:
         self.connection = connection
         self.broker = broker
         self.step = self._start_ok
-        self.user = None
+        self.user: Any = None
         self.agreed = (0, 0)
 
     def start(self) -> None:

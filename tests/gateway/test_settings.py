@@ -164,9 +164,8 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(assignment, exp
     assert refusal(assignments=[assignment]) == f"--set: {expected}"
 
 
-def test_a_listener_that_is_not_served_yet_is_refused_unless_off():
-    assert load(assignments=["listeners.mqtt=off"]).config.listeners.mqtt == "off"
-    assert "this version does not serve mqtt yet" in refusal(assignments=["listeners.mqtt=0.0.0.0:1883"])
+def test_a_listener_that_is_not_served_yet_may_be_set():
+    assert load(assignments=["listeners.mqtt=0.0.0.0:1883"]).config.listeners.mqtt == "0.0.0.0:1883"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from core.publish import AT_COMMIT
 from core.queue.consumer import Consumer, Gate
 from tests.simulation.model import ModelQueue, Violation
 
-
 PLACES_MAX = 256  # queues that a store record names
 
 

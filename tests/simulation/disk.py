@@ -129,6 +129,10 @@ class SimDisk(FileOps):
         self.step()
         return len(data)
 
+    def write_zeros(self, fd: int, at: int, size: int) -> int:
+        """See FileOps."""
+        return self.write(fd, [bytes(size)], at)
+
     def read(self, fd: int, size: int, at: int) -> bytes:
         """See FileOps."""
         self.step()

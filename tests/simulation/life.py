@@ -33,6 +33,7 @@ class Sizes(NamedTuple):
     ahead_bytes: int
     checkpoint_seconds: int
     disk_bytes: int
+    flush: str = "sync"
 
 
 def draw_sizes(random: Random) -> Sizes:
@@ -44,6 +45,7 @@ def draw_sizes(random: Random) -> Sizes:
         random.choice((4 << 10, segment_bytes)),
         random.choice((1, 1, 2, 5)),
         random.choice((20, 200, 200)) * segment_bytes,
+        random.choice(("sync", "sync", "sync", "async")),
     )
 
 
@@ -87,7 +89,7 @@ class Life:
         )  # fmt: skip
         self.readers = SimWorker(self.loop, 0.002, 3)
         self.engine = LocalEngine(
-            self.files, SimWorker(self.loop, 0.002), self.readers, self.loop.call_later, sync=True
+            self.files, SimWorker(self.loop, 0.002), self.readers, self.loop.call_later, sync=sizes.flush == "sync"
         )
         self.flow = Flow(1 << 40, 0, lambda: (0, 1 << 40))
         self.engine.blocked = lambda full: self.flow.set_alarm(LOG, full)
@@ -97,6 +99,7 @@ class Life:
         world, sizes = self.world, self.world.sizes
         config = Config(
             log=LogConfig(
+                flush=sizes.flush,
                 segment_bytes=sizes.segment_bytes,
                 batch_bytes=sizes.batch_bytes,
                 ahead_bytes=sizes.ahead_bytes,
@@ -106,11 +109,12 @@ class Life:
             ),
             limits=Limits(message_bytes=sizes.segment_bytes // 2, held_bytes=HELD_BYTES),
         )
+        unsynced_bytes = 0 if sizes.flush == "sync" else 1 << 30
         checkpoints = SimWorker(self.loop, 0.02)
         broker: Any = Broker(
             config,
             self.clock,
-            Disk(self.files, self.engine, world.store, checkpoints, self.readers, clean=world.clean),
+            Disk(self.files, self.engine, world.store, checkpoints, self.readers, world.clean, unsynced_bytes),
             Loop(self.loop.call_soon, self._call_at, self._failed),
             codec=tables,
             random_bytes=random.randbytes,

@@ -7,8 +7,7 @@ changes up to there, no more and no less, are what the broker must come back wit
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 
@@ -117,9 +116,10 @@ class Model:
 
     def __init__(self) -> None:
         self.now = State()
-        self._base = State()  # as this life of the broker began
-        self._changes: list[Change] = []
+        self._changes: list[Change] = []  # since the beginning of time
         self._settled: dict[int, tuple[ModelQueue, list[int]]] = {}  # by queue id: what was settled since the last turn
+        self._gathered: tuple[int, list[tuple[ModelQueue, list[int]]]] = (0, [])
+        self._tail = 0  # the log's end when this life of the broker began
         self.promised = 0
         self.confirmed = 0
 
@@ -129,7 +129,7 @@ class Model:
         """One of CHANGES, made in the log between those offsets (equal: it is transient)."""
         getattr(self, f"_{what}")(self.now, *args)
         if end > start:
-            self._changes.append(Change(start, end, what, deepcopy(args)))
+            self._changes.append(Change(start, end, what, args))
 
     def stored(self, name: str, body: bytes, record: tuple[int, int], expires_ms: int) -> int:
         """The message entered a queue; record = (log offset, size), offset -1 = none. Returns its queue offset."""
@@ -152,12 +152,17 @@ class Model:
         """Whether the queue was not deleted."""
         return self.now.queues.get(queue.name) is queue
 
-    def turn_ended(self, start: int, end: int) -> None:
-        """The done records of what was settled lie between these log offsets."""
+    def gathered(self, start: int) -> None:
+        """What was settled so far becomes done records, the first of them at this log offset."""
         settled, self._settled = self._settled, {}
-        for queue, offsets in settled.values():
-            if self.lives(queue):
-                self._changes.append(Change(start, end, "settle", (queue.id, queue.name, offsets)))
+        self._gathered = start, [(queue, offsets) for queue, offsets in settled.values() if self.lives(queue)]
+
+    def written(self, end: int) -> None:
+        """The done records lie before this log offset."""
+        start, settled = self._gathered
+        for queue, offsets in settled:
+            self._changes.append(Change(start, end, "settle", (queue.id, queue.name, offsets)))
+        self._gathered = end, []
 
     def delivered(self, queue: ModelQueue, offset: int, clock_ms: int) -> Unit:
         """A consumer of the queue was given this offset: it must be the first that is ready and has not expired."""
@@ -173,11 +178,15 @@ class Model:
         return unit
 
     def expired(self, queue: ModelQueue, offset: int, clock_ms: int) -> None:
-        """The broker has this unit no more: it must have been due."""
+        """The running broker has this unit no more: it must have been due."""
+        self.check_due(queue, offset, clock_ms)
+        self.settled(queue, [offset])
+
+    def check_due(self, queue: ModelQueue, offset: int, clock_ms: int) -> None:
+        """Only a unit that is due may be missing."""
         unit = queue.units[offset]
         if not unit.expires_ms or unit.expires_ms > clock_ms:
             raise Violation(f"{queue.name}: offset {offset} ({unit.body[:24]!r}) is missing: never settled nor expired")
-        self.settled(queue, [offset])
 
     def promise(self, offset: int) -> None:
         """A client was told that what the log holds up to here is safe."""
@@ -189,27 +198,28 @@ class Model:
         """The broker came back with a log that ends at `tail`: go back to what is true at that offset."""
         if tail < self.promised:
             raise Violation(f"the log ends at {tail}, but a client was told that it is safe up to {self.promised}")
-        state = deepcopy(self._base)
-        delivered = {
-            (name, offset)
-            for name, queue in self.now.queues.items()
-            for offset, unit in queue.units.items()
-            if unit.delivered
-        }
+        state = State()
         for change in sorted(self._changes, key=lambda each: each.end):
             if change.end <= tail:
-                getattr(self, f"_{change.what}")(state, *deepcopy(change.args))
+                getattr(self, f"_{change.what}")(state, *change.args)
             elif change.what == "settle" and change.start < tail:
                 queue_id, name, offsets = change.args
                 if name in state.queues and state.queues[name].id == queue_id:
                     state.queues[name].doubtful.update(offsets)
         state.keep_durable()
         for name, queue in state.queues.items():
+            before = self.now.queues.get(name)
+            units = before.units if before is not None and before.id == queue.id else {}
             for offset, unit in queue.units.items():
-                unit.delivered = unit.delivered or (name, offset) in delivered
+                unit.delivered = offset in units and units[offset].delivered
                 unit.fresh = False
-        self.now, self._base = state, deepcopy(state)
-        self._changes, self._settled = [], {}
+        self.now, self._tail = state, tail
+        self._changes, self._settled = [change for change in self._changes if change.end <= tail], {}
+
+    def was_settled(self, queue: ModelQueue, offsets: list[int]) -> None:
+        """The broker came back without these, and it may: they are settled in the log that it came back with."""
+        queue.settle(offsets)
+        self._changes.append(Change(self._tail, self._tail, "settle", (queue.id, queue.name, offsets)))
 
     # -- CHANGES
 
@@ -227,7 +237,7 @@ class Model:
 
     @staticmethod
     def _declare_queue(state: State, queue: ModelQueue) -> None:
-        state.queues[queue.name] = queue
+        state.queues[queue.name] = replace(queue, units={}, unacked=set(), doubtful=set())
 
     @staticmethod
     def _delete_queue(state: State, name: str) -> None:

@@ -35,6 +35,7 @@ class Simulation:
         self.names = (b"m%d-" % number for number in count(1))
         self.old_tables: Any = None  # of an earlier checkpoint
         self.ends: list[str] = []
+        self.durable = 0  # no power failure may cut below it, ASYNC_FLUSH or not
 
     def run(self) -> None:
         """All lives of this seed."""
@@ -45,6 +46,7 @@ class Simulation:
             try:
                 self._live(end)
             except Crash:
+                self.model.written(self.life.broker.log.appended)
                 self._fall(end)
             self.world.now = self.life.loop.now + 0.01
         self._start()
@@ -54,8 +56,11 @@ class Simulation:
         """The end was none that the broker chose: the machine stops, or only the process."""
         if end == KILL or (end == SYNC_ERROR and self.random.random() < 0.5):
             self.world.disk.stop()
-        else:
-            self.world.disk.crash()
+            return
+        self.world.disk.crash()
+        if self.world.sizes.flush == "async":  # the promise is only what a checkpoint or a start made durable
+            stamp = read_stamp(self.world.store)
+            self.model.promised = max(self.durable, stamp.offset if stamp is not None else 0)
 
     # -- start
 
@@ -80,21 +85,21 @@ class Simulation:
         self.model.restarted(tail)
         checkers.check_recovered(self.life, self.model)
         self.model.promise(tail)
+        self.durable = tail
         self._watch_turns()
         self.workload = Workload(self.life, self.model, self.random, self.names)
 
     def _watch_turns(self) -> None:
-        """Tell the model which part of the log holds what a turn settled."""
-        broker, model = self.life.broker, self.model
-        submit = broker.turn.submit
+        """Tell the model which part of the log holds what was settled."""
+        checkpointer, model, log = self.life.broker.checkpointer, self.model, self.life.broker.log
+        gather = checkpointer.gather
 
-        def watched() -> None:
+        def watched(settled: Any) -> Any:
             self.observe()
-            start = broker.log.appended
-            submit()
-            model.turn_ended(start, broker.log.appended)
+            model.gathered(log.appended)
+            return gather(settled)
 
-        broker.turn.submit = watched
+        checkpointer.gather = watched
 
     def _compare_ways(self) -> None:
         """Come back on a copy of the disk without the store, or with an earlier checkpoint: it must be the same."""
@@ -163,6 +168,7 @@ class Simulation:
 
     def observe(self) -> None:
         """Find what entered the queues of the publishers over AMQP, and tell the model."""
+        self.model.written(self.life.broker.log.appended)
         for name in WIRE_QUEUES:
             known = self.model.now.queues.get(name)
             queue = self.life.vhost.queues.get(name)
@@ -202,6 +208,7 @@ class Simulation:
         if log.committed != log.appended:
             raise Violation(f"stopped with {log.appended - log.committed} bytes not written")
         self.model.promise(log.appended)
+        self.durable = log.appended
         self._fall(self.random.choice((KILL, POWER)))
 
     def _settle(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.disk import Crash
 from tests.simulation.life import Life, Sizes, World
 
-SIZES = Sizes(segment_bytes=32 << 10, batch_bytes=32 << 10, ahead_bytes=32 << 10, checkpoint_seconds=5, disk_bytes=1 << 20)
+SIZES = Sizes(32 << 10, 32 << 10, 32 << 10, checkpoint_seconds=5, disk_bytes=1 << 20)
 
 
 def declare(life, name):
@@ -59,3 +59,18 @@ def test_what_came_back_after_a_failed_sync_survives_a_power_failure(seed):
     tail = life.broker.log.committed
     world.disk.crash()
     assert started(world, seed)[1] == tail
+
+
+def test_a_flush_due_while_a_batch_waits_for_space_does_not_stop_the_broker():
+    world = World(Random(1), SIZES._replace(flush="async"))
+    life, _ = started(world, 1)
+    life.run(0.1)  # a flush is due 0.5 s after the first batch
+    world.disk.capacity = 0
+    for number in range(20):
+        declare(life, f"queue {number}")
+    life.run(2.0)
+    assert life.engine.full and life.broker.log.committed < life.broker.log.appended
+    assert life.failure is None
+    world.disk.capacity = 1 << 20
+    life.run(10.0)
+    assert life.failure is None and life.broker.log.committed == life.broker.log.appended

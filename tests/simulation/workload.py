@@ -96,7 +96,7 @@ class Workload:
             self.life.run(0.001)
 
     def _address(self) -> tuple[bytes, bytes]:
-        exchanges = sorted(self.model.now.exchanges)
+        exchanges = sorted(self.model.now.exchanges.keys() & EXCHANGES.keys())
         if exchanges and self.random.random() < 0.4:
             return self.random.choice(exchanges).encode(), self.random.choice(KEYS)
         return b"", self.random.choice([*sorted(self.model.now.queues), "nowhere"]).encode()

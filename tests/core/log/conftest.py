@@ -147,6 +147,9 @@ class FaultyOps(FileOps):
         self.calls.append((at, len(buffers)))
         return super().write(fd, [data], at)
 
+    def write_zeros(self, fd, at, size):
+        return self.write(fd, [bytes(size)], at)
+
     def sync(self, fd):
         self.syncs.append(fd)
         if self.broken:

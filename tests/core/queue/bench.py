@@ -1,4 +1,4 @@
-"""What the queue's tests share: a clock that is set, a loop and an engine that go on when told to, consumers that note."""
+"""What the queue's tests share: a clock that is set, a loop and engine that go on when told to, consumers."""
 
 from core.clock import Clock
 from core.log.commit_log import CommitLog

@@ -8,10 +8,8 @@ from protocols.amqp import methods
 from protocols.amqp.methods import (
     BasicAck,
     BasicConsume,
-    BasicConsumeOk,
     BasicDeliver,
     BasicGet,
-    BasicGetOk,
     BasicQos,
     BasicQosOk,
     ChannelClose,
@@ -126,13 +124,13 @@ def test_a_publish_that_waited_for_a_commit_and_then_for_an_alarm_keeps_its_cont
     assert bodies(queue) == [b"abc"] and not client.transport.closed
 
 
-@pytest.mark.parametrize("closing", [ChannelClose(200, "", 0, 0), ConnectionClose(200, "", 0, 0)], ids=["channel", "connection"])
+@pytest.mark.parametrize("kind", [ChannelClose, ConnectionClose])
 @pytest.mark.parametrize("waiting", [False, True])
-def test_a_close_takes_in_what_is_held_first(world, client, closing, waiting):
+def test_a_close_takes_in_what_is_held_first(world, client, kind, waiting):
     queue = world.add_queue("q")
     world.alarm(True)
     client.send(*publish(1, "q", b"1"), *([DURABLE] if waiting else []), *publish(1, "q", b"2"), run=False)
-    client.send(closing, channel=1 if type(closing) is ChannelClose else 0)
+    client.send(kind(200, "", 0, 0), channel=1 if kind is ChannelClose else 0)
     world.finish()
     assert [queue.held.get(offset).body for offset in range(queue.end())] == [b"1", b"2"]
     assert type(client.replies()[-1]) in (ChannelCloseOk, ConnectionCloseOk)

@@ -118,7 +118,7 @@ def test_a_frame_above_the_agreed_size_is_refused_before_it_is_whole(client):
         (frame(2, 0, bytes(14)), 0, 505, "expected method frame, got non method frame instead"),
         (frame(8, 1, b""), 1, 505, "heartbeat on another channel than 0"),
         (frame(1, 1, b"\0\x63\0\1"), 1, 503, "unknown class: class 99, method 1"),
-        (ChannelOpen(), 2048, 504, "channel 2048 exceeds the agreed channel_max 2047"),
+        (ChannelOpen(), 2048, 530, "number of channels opened (1) has reached the negotiated channel_max (2047)"),
     ],
 )
 def test_connection_errors(client, sent, channel, code, text):
@@ -198,7 +198,7 @@ class TestHeartbeat:
 
     def beats(self, client):
         client.world.run()
-        return [what for what in client.replies()]
+        return client.replies()
 
     def test_it_is_sent_after_half_the_interval_without_output(self, client):
         for now, sent in ((4, []), (5.1, [None]), (6, []), (10.2, [])):

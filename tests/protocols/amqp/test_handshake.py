@@ -58,7 +58,9 @@ def test_amqplain_is_a_table_without_its_size(client):
     assert type(client.replies()[-1]) is ConnectionTune
 
 
-@pytest.mark.parametrize("header", [b"AMQP\x00\x00\x08\x00", b"GET / HTTP/1.1\r\n", b"AMQX", b"\x00\x01\x02\x03", b"AMQP\x01\x01\x00\x09"])
+@pytest.mark.parametrize(
+    "header", [b"AMQP\x00\x00\x08\x00", b"GET / HTTP/1.1\r\n", b"AMQX", b"\x00\x01\x02\x03", b"AMQP\x01\x01\x00\x09"]
+)
 def test_another_protocol_is_told_ours_and_closed(client, header):
     client.feed(header)
     client.world.run()

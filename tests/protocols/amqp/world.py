@@ -1,5 +1,6 @@
 """A small broker without sockets or disk, and a client that is bytes in, methods out."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from core.access import Access
@@ -73,8 +74,10 @@ class Topology:
     def queue_used(self, vhost, queue):
         pass
 
-    def connection_gone(self, owner):
+    def connection_gone(self, owner, done=None):
         self._note("connection gone", owner.name)
+        if done is not None:
+            done()
 
 
 class Passwords:
@@ -163,7 +166,7 @@ def publish(channel, key, body, *, exchange="", properties=b"\x00\x00", mandator
     method = methods.BasicPublish(exchange=exchange, routing_key=key.encode(), mandatory=mandatory)
     header = (60 << 16).to_bytes(4, "big") + len(body).to_bytes(8, "big") + properties
     edges = [0, *sorted(cuts), len(body)]
-    parts = [body[start:end] for start, end in zip(edges, edges[1:])] if body else []
+    parts = [body[start:end] for start, end in pairwise(edges)] if body else []
     content = [frame(2, channel, header), *(frame(3, channel, part) for part in parts)]
     return [methods.method_frame(channel, method), *content]
 

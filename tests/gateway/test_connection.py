@@ -1,0 +1,188 @@
+"""The asyncio side: one shared buffer, what is left over, pauses, and an error that ends one connection only."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.clock import Clock
+from core.turn import Turn
+from gateway.connection import Connection
+from protocols.peer import Peer
+
+
+class Lines(Peer):
+    """Takes whole lines; `stop` = stops reading after that many, until resume()."""
+
+    def __init__(self, turn):
+        super().__init__(turn)
+        self.lines, self.stop, self.ended, self.congestion = [], None, 0, []
+
+    def receive(self, buffer, start, end):
+        while self.stop is None or len(self.lines) < self.stop:
+            at = buffer.find(b"\n", start, end)
+            if at < 0:
+                break
+            self.lines.append(bytes(buffer[start:at]))
+            start = at + 1
+            if self.lines[-1] == b"boom":
+                raise ZeroDivisionError
+            if self.lines[-1] == b"end":
+                self.finished = True
+            if len(self.lines) == self.stop:
+                self.reader.pause()
+        return start
+
+    def lost(self):
+        self.ended += 1
+
+
+class Transport:
+    def __init__(self):
+        self.calls, self.closing = [], False
+
+    def __getattr__(self, name):
+        return lambda *args: self.calls.append(name)
+
+    def is_closing(self):
+        return self.closing
+
+
+class Ends:
+    """A connection between a fake transport and a peer."""
+
+    def __init__(self):
+        clock = Clock(lambda: 0.0, lambda: 0.0)
+        self.peer = Lines(Turn(clock, lambda callback: None))
+        self.lost = []
+        self.connection = Connection(self.peer, clock, self.lost.append)
+        self.transport = Transport()
+        self.connection.connection_made(self.transport)
+
+    def read(self, data):
+        """What the loop does when the socket has something."""
+        view = self.connection.get_buffer(-1)
+        view[: len(data)] = data
+        self.connection.buffer_updated(len(data))
+
+
+@pytest.fixture
+def ends():
+    return Ends()
+
+
+@settings(max_examples=100)
+@given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=20), st.integers(1, 40))
+def test_what_is_not_used_yet_comes_before_what_is_read_next(lines, size):
+    lines = [line for line in lines if line not in (b"boom", b"end")]
+    first, second = Ends(), Ends()
+    data = b"".join(line + b"\n" for line in lines)
+    for at in range(0, len(data), size):
+        first.read(data[at : at + size])
+        second.read(b"x\n")  # the buffer is shared
+    assert first.peer.lines == lines
+
+
+def test_a_unit_may_be_as_large_as_the_largest_frame(ends):
+    line = bytes(range(11, 211)) * 5200
+    for at in range(0, len(line), 65536):
+        ends.read(line[at : at + 65536])
+    ends.read(b"\n")
+    assert ends.peer.lines == [line]
+
+
+def test_a_pause_keeps_what_was_read_and_resume_takes_it_first():
+    async def scenario():
+        ends = Ends()
+        ends.peer.stop = 1
+        ends.read(b"1\n2\n3\n4")
+        assert ends.peer.lines == [b"1"] and ends.transport.calls == ["pause_reading"]
+        ends.peer.stop = 2
+        ends.connection.resume()
+        assert ends.peer.lines == [b"1"], "in a turn of its own"
+        await asyncio.sleep(0)
+        assert ends.peer.lines == [b"1", b"2"] and ends.transport.calls == ["pause_reading"] * 2
+        ends.peer.stop = None
+        ends.connection.resume()
+        await asyncio.sleep(0)
+        assert ends.peer.lines == [b"1", b"2", b"3"] and ends.transport.calls[-1] == "resume_reading"
+        ends.read(b"\n")
+        assert ends.peer.lines[-1] == b"4"
+
+    asyncio.run(scenario())
+
+
+def test_a_pause_right_after_a_resume_wins():
+    async def scenario():
+        ends = Ends()
+        ends.connection.pause()
+        ends.connection.resume()
+        ends.connection.pause()
+        await asyncio.sleep(0)
+        assert "resume_reading" not in ends.transport.calls
+        ends.connection.resume()
+        await asyncio.sleep(0)
+        assert ends.transport.calls[-1] == "resume_reading"
+
+    asyncio.run(scenario())
+
+
+def test_a_resume_of_a_connection_that_is_gone_does_nothing():
+    async def scenario():
+        ends = Ends()
+        ends.peer.stop = 1
+        ends.read(b"1\n2\n")
+        ends.connection.resume()
+        ends.connection.connection_lost(None)
+        await asyncio.sleep(0)
+        assert ends.peer.lines == [b"1"] and "resume_reading" not in ends.transport.calls
+
+    asyncio.run(scenario())
+
+
+def test_an_unexpected_error_ends_this_connection_only_and_is_told_once():
+    async def scenario():
+        told = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        broken, other = Ends(), Ends()
+        broken.read(b"boom\nmore\n")
+        other.read(b"fine\n")
+        assert [type(each) for each in told] == [ZeroDivisionError]
+        assert broken.transport.calls == ["abort"] and other.transport.calls == []
+        assert other.peer.lines == [b"fine"]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_kept_for_a_peer_that_has_finished(ends):
+    ends.read(b"end\nhalf")
+    ends.read(b"x\n")
+    assert ends.peer.lines == [b"end", b"x"]
+
+
+def test_the_end_is_told_once_to_peer_and_owner(ends):
+    assert ends.connection.eof_received() is False
+    ends.connection.connection_lost(None)
+    ends.connection.connection_lost(None)
+    assert ends.peer.ended == 1 and ends.lost == [ends.connection]
+
+
+def test_the_owner_learns_of_the_end_although_the_peer_fails(ends):
+    class Fails(Lines):
+        def lost(self):
+            raise ZeroDivisionError
+
+    clock, lost = Clock(lambda: 0.0, lambda: 0.0), []
+    connection = Connection(Fails(Turn(clock, lambda callback: None)), clock, lost.append)
+    connection.connection_made(Transport())
+    with pytest.raises(ZeroDivisionError):
+        connection.connection_lost(None)
+    assert lost == [connection]
+
+
+def test_a_full_socket_is_passed_on(ends):
+    ends.connection.pause_writing()
+    assert ends.peer.congested
+    ends.connection.resume_writing()
+    assert not ends.peer.congested
