@@ -140,6 +140,7 @@ class Broker:
             tail_bytes=config.tail_bytes,
             counters=counters,
         )
+        self.log.follow = self.turn.schedule
         self.tail = self.log.tail
         self.reader = Reader(disk.engine, self.tail, loop.soon, config.segment_bytes)
         self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail)

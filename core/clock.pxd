@@ -1,5 +1,6 @@
 cdef class Clock:
     cdef readonly long long ms
+    cdef readonly double seconds
     cdef object _wall, _monotonic
     cdef double _wall_start, _started, _slewed_at
     cdef public double skew_ms

@@ -16,12 +16,15 @@ SKEW_REPORTED_MS = 5000.0
 
 @cython.cclass
 class Clock:
-    """`ms` is the time of this turn of the loop; tick() refreshes it. The two sources are injected for tests."""
+    """`ms` is the time of this turn of the loop, `seconds` the monotonic time it was read at; tick() refreshes both.
+
+    The two sources are injected for tests.
+    """
 
     def __init__(self, wall=time.time, monotonic=time.monotonic):
         self._wall = wall
         self._monotonic = monotonic
-        self._started = monotonic()
+        self._started = self.seconds = monotonic()
         self._slewed_at = self._started
         self._wall_start = wall()
         self.skew_ms = 0.0
@@ -32,6 +35,7 @@ class Clock:
     def tick(self) -> cython.longlong:
         """Read the clocks once and return the new `ms` (epoch milliseconds, never less than before)."""
         now: cython.double = self._monotonic()
+        self.seconds = now
         since: cython.double = now - self._slewed_at
         if since >= 1.0:
             self._slew(now, since)

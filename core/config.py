@@ -103,6 +103,7 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     batch_bytes: int = 8 * MIB
     tail_bytes: int = 16 * MIB
     ahead_bytes: int = 64 * MIB
+    cached_bytes: int = 256 * MIB
     checkpoint_seconds: int = 60
     checkpoint_bytes: int = 256 * MIB
 
@@ -112,6 +113,7 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "batch_bytes": (PAGE_BYTES, self.segment_bytes),
             "tail_bytes": (64 * KIB, SIZE_MAX),
             "ahead_bytes": (PAGE_BYTES, self.segment_bytes),
+            "cached_bytes": (0, SIZE_MAX),
             "checkpoint_seconds": (1, 86400),
             "checkpoint_bytes": (64 * KIB, SIZE_MAX),
         }

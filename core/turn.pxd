@@ -17,7 +17,9 @@ cdef class Turn:
     cdef list _serving, _flushing
     cdef public list settled
     cdef readonly Clock clock
-    cdef public object submit
+    cdef public object submit, nap
+    cdef public bint linger
+    cdef bint _held
     cdef readonly long long turns, deliveries
     cpdef activate(self, Servable servable)
     cpdef mark(self, Flushable flushable)

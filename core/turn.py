@@ -15,6 +15,7 @@ else:
     from core.clock import Clock
 
 TURN_DELIVERIES = cython.declare(cython.int, 2000)  # in all; what is left goes to the next turn (rule 8.10)
+LINGER_SECONDS = 0.0003
 QUEUE_DELIVERIES = cython.declare(cython.int, 1000)  # more than 64 KiB of input can hold, or backlogs only grow
 
 
@@ -52,6 +53,8 @@ class Turn:
     """soon(callback) runs a callback in the next iteration of the loop (loop.call_soon, or the simulator's).
 
     `submit()` is called once a turn between serving and flushing: it gathers what was settled and hands over the batch.
+    `linger` asks for a nap of LINGER_SECONDS after this turn, by nap(seconds): input is streaming in, in small pieces,
+    and a turn per piece costs more than what it carries.
     """
 
     def __init__(self, clock: Clock, soon: object):
@@ -62,7 +65,8 @@ class Turn:
         self._serving = []
         self._flushing = []
         self.settled = []
-        self.submit = None
+        self.submit = self.nap = None
+        self.linger = self._held = False
         self.turns = self.deliveries = 0
 
     @cython.ccall
@@ -100,9 +104,16 @@ class Turn:
         try:
             self._serve()
             self.clock.tick()  # after serving: what came in with this turn's time is judged by that time
-            if self.submit is not None:
+            self._held = self.linger and not self._held  # a batch waits for one nap, never for two
+            if self.submit is not None and not self._held:
                 self.submit()
             self._flush()
+            if self.linger:
+                self.linger = False
+                if self.nap is not None:
+                    self.nap(LINGER_SECONDS)
+                if self._held:
+                    self.schedule()
         finally:  # one that failed costs the others nothing: their turn comes
             if self._serving or self._flushing:
                 self.schedule()

@@ -8,4 +8,7 @@ cdef class Connection:
     cdef object _rest
     cdef bint _paused
     cdef Clock _clock
+    cdef double _read_at
+    cdef int _streak
+    cdef _pace(self, Py_ssize_t count, bint answered)
     cdef _take(self, Py_ssize_t start, Py_ssize_t end)

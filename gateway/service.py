@@ -90,7 +90,12 @@ class Service:
             log.warning("the hot path runs uncompiled, which is slow", extra={"because": uncompiled_because})
         self._directory = DataDirectory(config.data_dir)
         path = Path(config.data_dir)
-        files = SegmentFiles(path / "commitlog", config.log.segment_bytes, ahead_bytes=config.log.ahead_bytes)
+        files = SegmentFiles(
+            path / "commitlog",
+            config.log.segment_bytes,
+            ahead_bytes=config.log.ahead_bytes,
+            cached_bytes=config.log.cached_bytes,
+        )
         self._workers = {name: Worker(name, loop, count) for name, count in WORKERS.items()}
         engine = LocalEngine(
             files, self._workers["writer"], self._workers["readers"], loop.call_later, sync=config.log.flush == "sync"
@@ -114,6 +119,7 @@ class Service:
             codec=tables,
             random_bytes=secrets.token_bytes,
         )
+        broker.turn.nap = time.sleep
         broker.flow = Flow(memory_limit(config.limits.memory_bytes), config.limits.disk_free_bytes, self._usage)
         broker.metrics = Metrics()
         broker.access = Access(

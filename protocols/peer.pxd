@@ -9,7 +9,7 @@ cdef class Peer(Flushable):
     cdef Py_ssize_t _used
     cdef list _pieces
     cdef readonly Py_ssize_t gathered
-    cdef public bint congested, finished
+    cdef public bint answered, pipelined, congested, finished
     cdef public int paused_for
     cdef public list stalled
     cdef public long long bytes_in, bytes_out

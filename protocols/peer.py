@@ -34,6 +34,8 @@ class Peer(Flushable):
     reader     the gateway's too: pause() and resume() stop and start receive()
     peer_address  (host, port, whether it is this machine); the gateway sets it before the first byte
     congested  the socket takes no more for now: deliveries to this peer wait
+    answered   something was written to it since the gateway last read from it
+    pipelined  what was read last came from a client that has more to send before it waits for us
     paused_for why receive() is stopped: bits that the protocol gives a meaning; 0 = it is not
     stalled    its consumers that left their queue's ring because its output was full
     """
@@ -47,7 +49,7 @@ class Peer(Flushable):
         self._used = 0
         self._pieces = None
         self.gathered = 0
-        self.congested = self.finished = False
+        self.answered = self.pipelined = self.congested = self.finished = False
         self.paused_for = 0
         self.stalled = []
         self.bytes_in = self.bytes_out = 0
@@ -129,6 +131,7 @@ class Peer(Flushable):
         """Hand the turn's output to the transport, in one call, and let stalled consumers go on."""
         self.before_flush()
         if self.gathered:
+            self.answered = True
             self.bytes_out += self.gathered
             self.gathered = 0
             self._send()

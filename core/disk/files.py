@@ -23,6 +23,7 @@ from typing import Any
 from core.errors import StoreRefused
 
 AHEAD_BYTES = 64 << 20
+CACHED_BYTES = 256 << 20
 CHUNK_BYTES = 4 << 20
 IOV_MAX = 1024
 NAME_DIGITS = 20
@@ -69,6 +70,11 @@ class FileOps:
     def sync(self, fd: int) -> None:
         """fdatasync."""
         os.fdatasync(fd)
+
+    def forget(self, fd: int, at: int, size: int) -> None:
+        """Let clean pages leave the page cache, where the system can be told so."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, at, size, os.POSIX_FADV_DONTNEED)
 
     def set_size(self, fd: int, size: int) -> None:
         """Truncate or extend; what is added takes no space yet."""
@@ -157,11 +163,19 @@ class SegmentFiles:
     """All segments of one log, contiguous from `first` to `end`; filled with zeros and synced up to `filled_to`."""
 
     def __init__(
-        self, directory: str | Path, segment_bytes: int, *, ahead_bytes: int = AHEAD_BYTES, ops: FileOps | None = None
+        self,
+        directory: str | Path,
+        segment_bytes: int,
+        *,
+        ahead_bytes: int = AHEAD_BYTES,
+        cached_bytes: int = CACHED_BYTES,
+        ops: FileOps | None = None,
     ):
         self.directory = str(directory)
         self.segment_bytes = segment_bytes
         self.ahead_bytes = min(ahead_bytes, segment_bytes)
+        self._cached_bytes = cached_bytes
+        self._forgotten_to = 0
         self._ops = ops or FileOps()
         self._lock = Lock()
         self._segments: list[Segment] = []
@@ -181,6 +195,7 @@ class SegmentFiles:
     def start(self, tail: int) -> None:
         """Recovery found the log's end: zeros are to be made from here on."""
         self.filled_to = tail
+        self._forgotten_to = tail
 
     def write_and_sync(self, parts: Sequence[Part], sync: bool) -> None:
         """Write a batch; with `sync`, return when it is durable. A segment that is left is always synced."""
@@ -190,8 +205,17 @@ class SegmentFiles:
                 self._write(segment.fd, [*buffers, self._rest_of_page(offset, buffers)], offset - segment.base)
                 if sync or number + 1 < len(parts):
                     self._ops.sync(segment.fd)
+                self._forget(segment, offset)
             finally:
                 self._give(segment)
+
+    def _forget(self, segment: Segment, offset: int) -> None:
+        """What lies `cached_bytes` behind the log's end leaves the page cache: its pages serve the next writes, where
+        fresh memory would cost many times the copy, and the log takes no more of the machine's memory than it says."""
+        start, upto = max(self._forgotten_to, segment.base), offset - self._cached_bytes
+        if upto - start >= CHUNK_BYTES:
+            self._ops.forget(segment.fd, start - segment.base, upto - start)
+            self._forgotten_to = upto
 
     def _rest_of_page(self, offset: int, buffers: Sequence[Any]) -> memoryview:
         """Zeros to the end of the last page: whole pages need not be read before they are written."""

@@ -30,6 +30,7 @@ cdef class CommitLog:
     cdef Py_ssize_t _page_at, _run_at, _pages_wanted
     cdef long long _part_at, _batch_at, _batch_bytes, _segment_end
     cdef Batch _in_flight
+    cdef public object follow
     cdef bint _follows, _together
     cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count) except? -1
     cpdef long long append(self, int kind, bytes body) except? -1

@@ -79,6 +79,7 @@ class CommitLog:
 
     appended, committed   offsets; batch_no = the number of the batch that is filling; batches, records = counts
     tail                  the newest messages, as append_store() brings them
+    follow                called when a batch is through and more waits: it submits in a while; None = at once
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class CommitLog:
         self._done_callback = self._done
         self._release_callback = self._release
         self._together = self._follows = False
+        self.follow = None
         self._part_at = -1
 
     @cython.ccall
@@ -355,8 +357,11 @@ class CommitLog:
         batch.parts = []
         self._recycle(batch.pages)
         self._release()
-        if self._follows or self._closed or self.awaited():
-            self.submit()
+        if self._closed or self.follow is None:
+            if self._follows or self._closed or self.awaited():
+                self.submit()
+        elif self._follows or self.awaited():
+            self.follow()
 
     @cython.cfunc
     def _recycle(self, pages: list):

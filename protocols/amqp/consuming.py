@@ -31,6 +31,7 @@ else:
     from protocols.amqp.frames import FrameWriter
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
+PIPELINED = cython.declare(cython.Py_ssize_t, 8)  # deliveries in hand that a consumer acks without waiting
 
 
 @cython.final
@@ -146,6 +147,7 @@ class Consuming:
             settled = held.give_back(tag, False)
         else:
             settled = held.acknowledge(tag, False)
+        self.output.pipelined = held.count >= PIPELINED
         if settled == -2:
             raise PreconditionFailed(f"unknown delivery tag {tag % (1 << 64)}")  # the wire's tags are unsigned
 

@@ -80,6 +80,7 @@ OUT_OF_BOUNDS = [
     (LogConfig, "log", "segment_bytes", 16 * KIB, SEGMENT_BYTES_MAX),
     (LogConfig, "log", "batch_bytes", 4096, GIB),
     (LogConfig, "log", "tail_bytes", 64 * KIB, 1 << 50),
+    (LogConfig, "log", "cached_bytes", 0, 1 << 50),
     (LogConfig, "log", "ahead_bytes", 4096, GIB),
     (LogConfig, "log", "checkpoint_seconds", 1, 86400),
     (LogConfig, "log", "checkpoint_bytes", 64 * KIB, 1 << 50),

@@ -129,6 +129,9 @@ class SimDisk(FileOps):
         self.step()
         return len(data)
 
+    def forget(self, fd: int, at: int, size: int) -> None:
+        """See FileOps. There is no page cache."""
+
     def write_zeros(self, fd: int, at: int, size: int) -> int:
         """See FileOps."""
         return self.write(fd, [bytes(size)], at)
