@@ -14,7 +14,7 @@ cdef class Flushable:
 cdef class Turn:
     cdef object _soon, _run
     cdef bint _scheduled
-    cdef list _serving, _flushing
+    cdef list _serving, _flushing, _resting
     cdef public list settled
     cdef readonly Clock clock
     cdef public object submit, nap
@@ -24,6 +24,7 @@ cdef class Turn:
     cpdef activate(self, Servable servable)
     cpdef mark(self, Flushable flushable)
     cpdef schedule(self)
+    cpdef afterwards(self, object resting)
     cpdef run(self)
     cdef _serve(self)
     cdef _flush(self)

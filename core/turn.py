@@ -64,6 +64,7 @@ class Turn:
         self._scheduled = False
         self._serving = []
         self._flushing = []
+        self._resting = []
         self.settled = []
         self.submit = self.nap = None
         self.linger = self._held = False
@@ -75,6 +76,12 @@ class Turn:
         if not self._scheduled:
             self._scheduled = True
             self._soon(self._run)
+
+    @cython.ccall
+    def afterwards(self, resting: object):
+        """Call resting.turn_over() when the turn to come is over: a reader that has had its share (rule 8.10)."""
+        self._resting.append(resting)
+        self.schedule()
 
     @cython.ccall
     def activate(self, servable: Servable):
@@ -108,6 +115,10 @@ class Turn:
             if self.submit is not None and not self._held:
                 self.submit()
             self._flush()
+            if self._resting:
+                resting, self._resting = self._resting, []
+                for each in resting:
+                    each.turn_over()
             if self.linger:
                 self.linger = False
                 if self.nap is not None:
@@ -115,7 +126,7 @@ class Turn:
                 if self._held:
                     self.schedule()
         finally:  # one that failed costs the others nothing: their turn comes
-            if self._serving or self._flushing:
+            if self._serving or self._flushing or self._resting:
                 self.schedule()
 
     @cython.cfunc

@@ -10,5 +10,6 @@ cdef class Connection:
     cdef Clock _clock
     cdef double _read_at
     cdef int _streak
+    cdef bint _rests
     cdef _pace(self, Py_ssize_t count, bint answered)
     cdef _take(self, Py_ssize_t start, Py_ssize_t end)

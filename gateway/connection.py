@@ -41,6 +41,7 @@ class Connection:
         self._paused = False
         self._read_at = 0.0
         self._streak = 0
+        self._rests = False
 
     def connection_made(self, transport) -> None:
         """The socket is ready: the peer may write, and stop reading."""
@@ -64,6 +65,10 @@ class Connection:
         self.peer.answered = self.peer.pipelined = False
         self._take(start, HEAD_BYTES + count)
         self._pace(count, answered)
+        if count == READ_BYTES and not self._paused and self._transport is not None:
+            self._rests = True  # libuv would go on reading for as long as there is something
+            self._transport.pause_reading()
+            self.peer.turn.afterwards(self)
 
     @cython.cfunc
     def _pace(self, count: cython.Py_ssize_t, answered: cython.bint):
@@ -106,7 +111,15 @@ class Connection:
         """The peer wants nothing more for now."""
         if not self._paused and self._transport is not None:
             self._paused = True
-            self._transport.pause_reading()
+            if not self._rests:
+                self._transport.pause_reading()
+
+    def turn_over(self) -> None:
+        """Others had their turn: read on, unless the peer has asked for a pause meanwhile."""
+        if self._rests:
+            self._rests = False
+            if not self._paused and self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def resume(self) -> None:
         """The peer takes more: first what was read already, in a turn of its own, then the socket."""
@@ -123,6 +136,7 @@ class Connection:
             self._rest = None
             self._take(start, HEAD_BYTES)
         if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._rests = False
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
