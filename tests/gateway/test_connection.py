@@ -186,3 +186,79 @@ def test_a_full_socket_is_passed_on(ends):
     assert ends.peer.congested
     ends.connection.resume_writing()
     assert not ends.peer.congested
+
+
+class TestPace:
+    """Small pieces of a stream make the loop linger; who waits for an answer is never kept waiting."""
+
+    @pytest.fixture
+    def paced(self):
+        now = [0.0]
+        ends = Ends()
+        clock = Clock(lambda: 0.0, lambda: now[0])
+        ends.connection = Connection(ends.peer, clock, ends.lost.append)
+        ends.connection.connection_made(ends.transport)
+        ends.now = now
+        return ends
+
+    def reads(self, ends, count, *, seconds=0.0001, answered=False, size=50):
+        lingers = []
+        for _ in range(count):
+            ends.now[0] += seconds
+            ends.read(b"x" * (size - 1) + b"\n")
+            lingers.append(ends.peer.turn.linger)
+            ends.peer.turn.linger = False
+            ends.peer.answered = answered
+        return lingers
+
+    def test_a_publisher_that_waits_for_nothing_streams(self, paced):
+        assert self.reads(paced, 6)[3:] == [True] * 3
+
+    def test_a_client_that_is_answered_between_its_reads_does_not(self, paced):
+        assert not any(self.reads(paced, 50, answered=True))
+
+    def test_a_client_that_has_more_to_send_than_it_waits_for_streams_though_answered(self, paced):
+        def receive(buffer, start, end):
+            paced.peer.pipelined = True
+            return end
+
+        class Acks(Lines):
+            def receive(self, buffer, start, end):
+                return receive(buffer, start, end)
+
+        paced.peer = Acks(Turn(Clock(lambda: 0.0, lambda: 0.0), lambda callback: None))
+        paced.connection = Connection(paced.peer, Clock(lambda: 0.0, lambda: paced.now[0]), paced.lost.append)
+        paced.connection.connection_made(paced.transport)
+        assert self.reads(paced, 6, answered=True)[3:] == [True] * 3
+
+    def test_a_trickle_does_not(self, paced):
+        assert not any(self.reads(paced, 50, seconds=0.001))
+
+    def test_large_reads_do_not(self, paced):
+        assert not any(self.reads(paced, 50, size=20000))
+
+
+def test_a_full_read_is_the_connections_share_of_a_turn():
+    turns = []
+    ends = Ends()
+    ends.peer = Lines(Turn(Clock(lambda: 0.0, lambda: 0.0), turns.append))
+    ends.connection = Connection(ends.peer, Clock(lambda: 0.0, lambda: 0.0), ends.lost.append)
+    ends.connection.connection_made(ends.transport)
+    ends.read(b"x" * 100)
+    assert "pause_reading" not in ends.transport.calls
+    ends.read(b"x" * 65536)
+    assert ends.transport.calls.count("pause_reading") == 1 and "resume_reading" not in ends.transport.calls
+    turns.pop()()
+    assert ends.transport.calls[-1] == "resume_reading"
+
+
+def test_a_pause_that_the_peer_asked_for_outlasts_the_turn():
+    turns = []
+    ends = Ends()
+    ends.peer = Lines(Turn(Clock(lambda: 0.0, lambda: 0.0), turns.append))
+    ends.connection = Connection(ends.peer, Clock(lambda: 0.0, lambda: 0.0), ends.lost.append)
+    ends.connection.connection_made(ends.transport)
+    ends.read(b"x" * 65536)
+    ends.connection.pause()
+    turns.pop()()
+    assert "resume_reading" not in ends.transport.calls

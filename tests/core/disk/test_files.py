@@ -166,3 +166,52 @@ def test_a_directory_that_cannot_be_used_is_refused_in_one_line(tmp_path):
         DataDirectory(tmp_path / "file" / "data")
     with pytest.raises(StoreRefused, match="log directory"):
         SegmentFiles(tmp_path / "file" / "log", SEGMENT)
+
+
+class RecordingOps(FileOps):
+    """Real files; what was forgotten, and where writes ended."""
+
+    def __init__(self):
+        self.forgotten, self.ends = [], []
+
+    def write(self, fd, buffers, at):
+        self.ends.append(at + sum(map(len, buffers)))
+        return super().write(fd, buffers, at)
+
+    def forget(self, fd, at, size):
+        self.forgotten.append((at, size))
+
+
+def test_zeros_replace_old_bytes_whether_or_not_they_go_past_the_page_cache(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 20000)
+    ops = FileOps()
+    fd = ops.open(str(path))
+    assert ops.write_zeros(fd, 4096, 8192) == 8192
+    assert ops.write_zeros(fd, 13000, 100) == 100
+    ops.close(fd)
+    left = path.read_bytes()
+    assert left[:4096] == b"x" * 4096 and left[4096:12288] == bytes(8192)
+    assert left[12288:13000] == b"x" * 712 and left[13000:13100] == bytes(100) and left[13100:] == b"x" * 6900
+
+
+def test_a_batch_ends_with_its_page_so_that_no_page_is_read_to_be_written(tmp_path):
+    ops = RecordingOps()
+    files = filled(tmp_path, ops)
+    ops.ends.clear()
+    files.write_and_sync([(0, [b"a" * 100])], True)
+    files.write_and_sync([(100, [b"b" * 5000])], True)
+    assert ops.ends == [4096, 8192]
+    assert files.read(0, 5200) == b"a" * 100 + b"b" * 5000 + bytes(100)
+
+
+def test_what_lies_far_behind_the_end_leaves_the_page_cache(tmp_path):
+    ops = RecordingOps()
+    files = SegmentFiles(tmp_path, 16 << 20, cached_bytes=1 << 20, ops=ops)
+    files.start(0)
+    for _ in range(3):
+        files.fill()
+    for offset in range(0, 11 << 20, 1 << 20):
+        files.write_and_sync([(offset, [b"x" * (1 << 20)])], False)
+    assert ops.forgotten[0] == (0, 4 << 20)
+    assert sum(size for _, size in ops.forgotten) <= 10 << 20
