@@ -39,6 +39,7 @@ from protocols.amqp.connection import AmqpConnection
 EX_OK, EX_IOERR = 0, 74
 READERS = 2
 WATERMARK_SECONDS = 1.0
+QUIET_SECONDS = 5.0
 TICK_SECONDS = 0.5
 STOP_SECONDS = 5.0  # for the last checkpoint
 CLOSE_SECONDS = 3.0  # what clients get to answer connection.close at a stop
@@ -57,6 +58,7 @@ class Service:
         self._servers: list[asyncio.AbstractServer] = []
         self._runners: list[Any] = []
         self._stopping = self._ticking = False
+        self._seen_messages = 0
 
     async def run(self) -> int:
         """Live, and return the exit code. Raises ListenError, StoreRefused, LogCorrupt, DefinitionsError."""
@@ -246,11 +248,14 @@ class Service:
             self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _watch(self) -> None:
-        """Compare memory and disk with their limits, once a second."""
-        self.broker.flow.check()
-        self.broker.check_pending()
+        """Compare memory and disk with their limits: once a second while messages come in, else now and then."""
+        broker = self.broker
+        broker.flow.check()
+        broker.check_pending()
+        quiet = broker.publisher.messages == self._seen_messages and not broker.flow.blocked
+        self._seen_messages = broker.publisher.messages
         if not self._stopping:
-            self._loop.call_later(WATERMARK_SECONDS, self._watch)
+            self._loop.call_later(QUIET_SECONDS if quiet else WATERMARK_SECONDS, self._watch)
 
     def _usage(self) -> tuple[int, int]:
         if self.broker.flow.alarms[MEMORY]:
