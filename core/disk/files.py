@@ -218,9 +218,12 @@ class SegmentFiles:
             self._forgotten_to = upto
 
     def _rest_of_page(self, offset: int, buffers: Sequence[Any]) -> memoryview:
-        """Zeros to the end of the last page: whole pages need not be read before they are written."""
+        """Zeros to the end of the last page: whole pages need not be read before they are written.
+
+        Only where there are zeros already: what recovery writes again, block by block, has records behind it.
+        """
         end = offset + sum(map(len, buffers))
-        return memoryview(ZEROS)[: -end % min(PAGE_BYTES, self.segment_bytes)]
+        return memoryview(ZEROS)[: -end % PAGE_BYTES if end <= self.filled_to else 0]
 
     def sync(self, offset: int) -> None:
         """Make the segment of `offset` durable: for ASYNC_FLUSH, now and then."""

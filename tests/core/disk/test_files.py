@@ -215,3 +215,12 @@ def test_what_lies_far_behind_the_end_leaves_the_page_cache(tmp_path):
         files.write_and_sync([(offset, [b"x" * (1 << 20)])], False)
     assert ops.forgotten[0] == (0, 4 << 20)
     assert sum(size for _, size in ops.forgotten) <= 10 << 20
+
+
+def test_what_recovery_writes_again_leaves_what_lies_behind_it(tmp_path):
+    files = filled(tmp_path)
+    files.write_and_sync([(0, [b"a" * 9000])], True)
+    files.close()
+    again = SegmentFiles(tmp_path, SEGMENT)  # not started: the log's end is not known yet
+    again.write_and_sync([(0, [b"b" * 5000])], True)
+    assert again.read(0, 9100) == b"b" * 5000 + b"a" * 4000 + bytes(100)
