@@ -68,6 +68,7 @@ class BrokerCollector:
 
     def _log(self) -> Iterator[Metric]:
         log = self._broker.log
+        yield gauge("mq_queues_stopped", "Queues whose next message cannot be read", self._broker.cold.failed)
         yield counter("mq_log_appended_bytes", "Bytes appended to the log", log.appended)
         yield counter("mq_log_committed_bytes", "Bytes of the log that are committed", log.committed)
         yield counter("mq_log_batches", "Batches handed to the disk", log.batches)

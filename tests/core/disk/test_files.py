@@ -1,5 +1,6 @@
 """Segment files and the data directory."""
 
+import errno
 import os
 
 import pytest
@@ -224,3 +225,37 @@ def test_what_recovery_writes_again_leaves_what_lies_behind_it(tmp_path):
     again = SegmentFiles(tmp_path, SEGMENT)  # not started: the log's end is not known yet
     again.write_and_sync([(0, [b"b" * 5000])], True)
     assert again.read(0, 9100) == b"b" * 5000 + b"a" * 4000 + bytes(100)
+
+
+@pytest.mark.parametrize("where", ["open", "pwritev"])
+def test_a_file_system_that_cannot_go_past_the_page_cache_gets_its_zeros_through_it(tmp_path, monkeypatch, where):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 8192)
+    ops, real = FileOps(), getattr(os, where)
+    fd, buffered = ops.open(str(path)), []
+
+    def refusing(*args):
+        if where == "open" or args[0] != fd:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        buffered.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(os, where, refusing)
+    assert ops.write_zeros(fd, 0, 4096) == 4096
+    monkeypatch.undo()
+    ops.close(fd)
+    assert path.read_bytes() == bytes(4096) + b"x" * 4096
+
+
+def test_a_full_disk_is_an_error_and_no_reason_to_try_otherwise(tmp_path, monkeypatch):
+    ops = FileOps()
+    fd = ops.open(str(tmp_path / "file"))
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwritev", full)
+    with pytest.raises(OSError, match="No space left"):
+        ops.write_zeros(fd, 0, 4096)
+    monkeypatch.undo()
+    ops.close(fd)
