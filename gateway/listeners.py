@@ -15,6 +15,10 @@ from pathlib import Path
 from core.config import Endpoint, endpoint
 
 BACKLOG = 1024
+# The loopback's own segments are 65,483 bytes. A reader that fell behind may be left with a window of less than that
+# (the kernel shrinks it when small segments fill the socket's buffer), and then a sender never finds room for one
+# whole segment and gets rid of five a second, by the probe timer. A network's segments are smaller anyway.
+SEGMENT_BYTES = 16384
 
 
 class ListenError(Exception):
@@ -43,6 +47,7 @@ def open_socket(name: str, place: Endpoint) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)  # accepted sockets inherit it
             listening.bind(address)
             listening.listen(BACKLOG)
         except OSError:

@@ -8,6 +8,7 @@ import pytest
 
 from core.config import Endpoint, Listeners
 from gateway.listeners import (
+    SEGMENT_BYTES,
     ListenError,
     addresses,
     bound_address,
@@ -51,6 +52,16 @@ def test_port_zero_is_any_port_and_the_bound_one_is_told(listening):
     host, _, port = bound_address(opened).rpartition(":")
     assert host == "127.0.0.1" and int(port) > 0 and not opened.getblocking()
     socket.create_connection((host, int(port))).close()
+
+
+def test_segments_stay_below_the_window_that_a_slow_reader_may_be_left_with(listening):
+    opened = listening(Endpoint("127.0.0.1", 0, ""))
+    with socket.create_connection(opened.getsockname()) as client:
+        opened.setblocking(True)
+        accepted = opened.accept()[0]
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= SEGMENT_BYTES
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= SEGMENT_BYTES
 
 
 def test_a_v6_address_stands_in_brackets(listening):
