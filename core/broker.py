@@ -1,7 +1,7 @@
 """The broker: puts the parts around one log and one clock. It has no logic of its own.
 
 start() blocks: it loads the last checkpoint, replays the log from there and builds what lives. close() makes the last
-checkpoint. In between, submit() is called by the turn, once, between serving and writing output.
+checkpoint.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from core.errors import NotAllowed
 from core.exchanges import Exchanges
 from core.flow import BEHIND
+from core.handover import HandOver
 from core.lifetimes import Lifetimes
 from core.log.commit_log import CommitLog
 from core.log.reader import Reader
-from core.log.record import DONE, STATE
+from core.log.record import STATE
 from core.log.recovery import scan
 from core.log.retention import Retention
 from core.publish import Publisher
@@ -39,8 +40,6 @@ from core.topology import Topology, random_name
 from core.turn import Turn
 
 DEFAULT_VHOST = "/"
-PENDING_BYTES_MAX = 64 << 20  # appended and not committed
-LAZY_MS = 20  # what nobody waits for is on its way to the disk by then
 
 
 class Disk(NamedTuple):
@@ -99,8 +98,6 @@ class Broker:
         self._loop = loop
         self._codec = codec
         self._random_bytes = random_bytes
-        self._checkpoint_due = self._lazy = False
-        self._closing = False
 
     def start(self) -> Restored:
         """Recover and be ready to serve. Raises LogCorrupt, StoreRefused."""
@@ -113,7 +110,7 @@ class Broker:
         applier.finish_replay()
         self._build_parts(applier)
         self._resume(restored)
-        self.turn.submit = self.submit
+        self.turn.submit = self.handover.submit
         if IDS_KEY not in self.model.facts.stated:
             fact = IdsFact(next_id=self.model.facts.next_id)
             applier.apply(fact, self._append_state(encode(fact)))
@@ -140,7 +137,7 @@ class Broker:
             tail_bytes=config.tail_bytes,
             counters=counters,
         )
-        self.log.follow = self.turn.schedule
+        self.log.turn = self.turn
         self.tail = self.log.tail
         self.reader = Reader(disk.engine, self.tail, loop.soon, config.segment_bytes)
         self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail)
@@ -151,8 +148,17 @@ class Broker:
         disk, loop = self._disk, self._loop
         self.retention = Retention(self.log, disk.files.first, loop.failed)
         retainer = Retainer(self.model, self.log, self.retention, STATE)
-        ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, self._hand_over, self._sync_log)
+        ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, lambda: self.handover.now(), self._sync_log)
         self.checkpointer = Checkpointer(self.model, self.log, ports, retainer, self.config.log.checkpoint_bytes)
+        self.handover = HandOver(
+            self.turn,
+            self.log,
+            self.clock,
+            self.checkpointer,
+            at=self.schedule.at,
+            checkpoint_seconds=self.config.log.checkpoint_seconds,
+            behind=lambda behind: self.flow.set_alarm(BEHIND, behind),
+        )
         change_ports = ChangePorts(
             self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits
         )
@@ -211,48 +217,11 @@ class Broker:
         """A name that nobody else has: the prefix and 22 characters."""
         return random_name(prefix, self._random_bytes)
 
-    def submit(self) -> None:
-        """End of a turn: what was settled becomes *done* records, and the batch goes to the engine.
-
-        If nobody waits for it, within LAZY_MS: acks then share the batch of what comes, instead of a sync each.
-        """
-        log = self.log
-        self.check_pending()
-        if log.awaited():
-            self._hand_over()
-        elif not self._lazy and (self.turn.settled or log.appended > log.committed):
-            self._lazy = True
-            self.schedule.at(self.clock.ms + LAZY_MS, self._hand_over)
-        self.checkpointer.consider()
-        if not self._checkpoint_due and log.appended > self.checkpointer.stamp and not self._closing:
-            self._checkpoint_due = True
-            self.schedule.at(self.clock.ms + self.config.log.checkpoint_seconds * 1000, self._checkpoint)
-
-    def check_pending(self) -> None:
-        """A disk that is slower than the publishers blocks them, before what it was not given yet fills the memory."""
-        pending = self.log.pending_bytes
-        if pending > PENDING_BYTES_MAX or (self.flow is not None and self.flow.alarms[BEHIND]):
-            self.flow.set_alarm(BEHIND, pending > PENDING_BYTES_MAX // 2)
-
-    def _hand_over(self) -> None:
-        self._lazy = False
-        settled = self.turn.settled
-        if settled:
-            self.turn.settled = []
-            for body in self.checkpointer.gather(settled):
-                self.log.append(DONE, body)
-        self.log.submit()
-
-    def _checkpoint(self) -> None:
-        self._checkpoint_due = False
-        if self.checkpointer.dirty and not self.checkpointer.running:
-            self.checkpointer.checkpoint()
-
     def close(self, done: Callable[[], None]) -> None:
         """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
-        self._closing = True
+        self.handover.closing = True
         self.schedule.close()
-        self._hand_over()
+        self.handover.now()
         self.checkpointer.close(partial(self.log.close, partial(self._closed, done)))
 
     def _closed(self, done: Callable[[], None]) -> None:

@@ -24,6 +24,7 @@ cdef class Turn:
     cpdef activate(self, Servable servable)
     cpdef mark(self, Flushable flushable)
     cpdef schedule(self)
+    cpdef bint begin(self) except? -1
     cpdef afterwards(self, object resting)
     cpdef run(self)
     cdef _serve(self)

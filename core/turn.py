@@ -78,6 +78,16 @@ class Turn:
             self._soon(self._run)
 
     @cython.ccall
+    @cython.exceptval(-1)
+    def begin(self) -> cython.bint:
+        """What is marked from here on waits for a run() that the caller makes itself, in place of one in the next
+        iteration of the loop. False: such a one is to come already, and will do."""
+        if self._scheduled:
+            return False
+        self._scheduled = True
+        return True
+
+    @cython.ccall
     def afterwards(self, resting: object):
         """Call resting.turn_over() when the turn to come is over: a reader that has had its share (rule 8.10)."""
         self._resting.append(resting)

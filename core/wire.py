@@ -99,7 +99,7 @@ def wr64(b: cython.p_uchar, at: cython.Py_ssize_t, value: cython.ulonglong) -> c
     """Write eight bytes, big-endian; a negative C integer goes as its two's complement."""
     if cython.compiled:
         wr32(b, at, cython.cast(cython.uint, value >> 32))
-        wr32(b, at + 4, cython.cast(cython.uint, value & 0xFFFFFFFF))
+        wr32(b, at + 4, cython.cast(cython.uint, value))
     else:
         b[at : at + 8] = (value & MASK_64).to_bytes(8, "big")
 

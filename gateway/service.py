@@ -22,6 +22,7 @@ from core.access import Access
 from core.broker import Broker, Disk, Loop
 from core.clock import Clock
 from core.config import SERVED, Config
+from core.disk.batch_writer import BatchWriter, available
 from core.disk.files import DataDirectory, SegmentFiles
 from core.disk.store import Store
 from core.disk.threads import Worker
@@ -99,8 +100,14 @@ class Service:
             cached_bytes=config.log.cached_bytes,
         )
         self._workers = {name: Worker(name, loop, count) for name, count in WORKERS.items()}
+        self._batches = BatchWriter(files, loop.add_reader) if available() else None
         engine = LocalEngine(
-            files, self._workers["writer"], self._workers["readers"], loop.call_later, sync=config.log.flush == "sync"
+            files,
+            self._workers["writer"],
+            self._workers["readers"],
+            loop.call_later,
+            sync=config.log.flush == "sync",
+            batches=self._batches,
         )
         self._files = files
         self.clock = Clock()
@@ -251,7 +258,7 @@ class Service:
         """Compare memory and disk with their limits: once a second while messages come in, else now and then."""
         broker = self.broker
         broker.flow.check()
-        broker.check_pending()
+        broker.handover.check_pending()
         quiet = broker.publisher.messages == self._seen_messages and not broker.flow.blocked
         self._seen_messages = broker.publisher.messages
         if not self._stopping:
@@ -300,6 +307,8 @@ class Service:
         except TimeoutError:  # a full disk takes no more: what was acknowledged is safe, the next start replays
             log.error("the log could not be closed in time", extra={"pending_bytes": self.broker.log.pending_bytes})
             return EX_IOERR
+        if self._batches is not None:
+            self._batches.stop()
         for worker in self._workers.values():
             await self._loop.run_in_executor(None, worker.stop)
         self._files.close()

@@ -129,7 +129,12 @@ class Peer(Flushable):
     @cython.ccall
     def flush(self):
         """Hand the turn's output to the transport, in one call, and let stalled consumers go on."""
-        self.before_flush()
+        listed: cython.bint = self.dirty
+        self.dirty = True  # what is written now leaves with this flush, and needs no turn of its own
+        try:
+            self.before_flush()
+        finally:
+            self.dirty = listed
         if self.gathered:
             self.answered = True
             self.bytes_out += self.gathered

@@ -117,14 +117,14 @@ class SegmentFiles:
     def write_and_sync(self, parts: Sequence[Part], sync: bool) -> None:
         """Write a batch; with `sync`, return when it is durable. A segment that is left is always synced."""
         for number, (offset, buffers) in enumerate(parts):
-            segment = self._take(offset)
+            segment = self.take(offset)
             try:
                 self._write(segment.fd, [*buffers, self._rest_of_page(offset, buffers)], offset - segment.base)
                 if sync or number + 1 < len(parts):
                     self._ops.sync(segment.fd)
                 self._forget(segment, offset)
             finally:
-                self._give(segment)
+                self.give(segment)
 
     def _forget(self, segment: Segment, offset: int) -> None:
         """What lies `cached_bytes` behind the log's end leaves the page cache: its pages serve the next writes, where
@@ -144,15 +144,15 @@ class SegmentFiles:
 
     def sync(self, offset: int) -> None:
         """Make the segment of `offset` durable: for ASYNC_FLUSH, now and then."""
-        segment = self._take(offset)
+        segment = self.take(offset)
         try:
             self._ops.sync(segment.fd)
         finally:
-            self._give(segment)
+            self.give(segment)
 
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes at `offset`, within one segment; fewer only where the segment ends."""
-        segment = self._take(offset)
+        segment = self.take(offset)
         try:
             at = offset - segment.base
             size = min(size, self.segment_bytes - at)
@@ -164,16 +164,16 @@ class SegmentFiles:
                 data += more
             return data
         finally:
-            self._give(segment)
+            self.give(segment)
 
     def next_data(self, offset: int) -> int:
         """The first offset at or after `offset` that may hold anything but zeros; `end` when there is none."""
         while offset < self.end:
-            segment = self._take(offset)
+            segment = self.take(offset)
             try:
                 at = self._ops.next_data(segment.fd, offset - segment.base)
             finally:
-                self._give(segment)
+                self.give(segment)
             if 0 <= at < self.segment_bytes:
                 return segment.base + at
             offset = segment.base + self.segment_bytes
@@ -184,24 +184,24 @@ class SegmentFiles:
         at = self.filled_to
         if at >= self.end:
             self._create(at)
-        segment = self._take(at)
+        segment = self.take(at)
         try:
             upto = min(at + CHUNK_BYTES - at % PAGE_BYTES, segment.base + self.segment_bytes)
             self._zero(segment, at, upto)
         finally:
-            self._give(segment)
+            self.give(segment)
         self.filled_to = upto
         return upto
 
     def erase(self, offset: int, upto: int) -> None:
         """Overwrite what lies from `offset` to `upto` with zeros, durably."""
         while offset < upto:
-            segment = self._take(offset)
+            segment = self.take(offset)
             try:
                 stop = min(upto, segment.base + self.segment_bytes)
                 self._zero(segment, offset, stop)
             finally:
-                self._give(segment)
+                self.give(segment)
             offset = stop
 
     def remove_front(self, upto: int) -> list[int]:
@@ -219,6 +219,24 @@ class SegmentFiles:
         if gone:
             self._ops.sync_directory(self.directory)
         return gone
+
+    def take(self, offset: int) -> Segment:
+        """The segment that holds a log offset, and that stays open until give(). Raises OSError."""
+        with self._lock:
+            number = (offset - self.first) // self.segment_bytes
+            if not self._segments or not 0 <= number < len(self._segments):
+                raise OSError(errno.ENOENT, f"no segment holds log offset {offset}")
+            segment = self._segments[number]
+            segment.users += 1
+            return segment
+
+    def give(self, segment: Segment) -> None:
+        """The job that had taken it is through."""
+        with self._lock:
+            segment.users -= 1
+            unused = segment.removed and not segment.users
+        if unused:
+            self._ops.close(segment.fd)
 
     def free_bytes(self) -> int:
         """Free on the log's file system."""
@@ -273,22 +291,6 @@ class SegmentFiles:
 
     def _path(self, base: int) -> str:
         return f"{self.directory}/{base:0{NAME_DIGITS}d}"
-
-    def _take(self, offset: int) -> Segment:
-        with self._lock:
-            number = (offset - self.first) // self.segment_bytes
-            if not self._segments or not 0 <= number < len(self._segments):
-                raise OSError(errno.ENOENT, f"no segment holds log offset {offset}")
-            segment = self._segments[number]
-            segment.users += 1
-            return segment
-
-    def _give(self, segment: Segment) -> None:
-        with self._lock:
-            segment.users -= 1
-            unused = segment.removed and not segment.users
-        if unused:
-            self._ops.close(segment.fd)
 
     def _zero(self, segment: Segment, offset: int, upto: int) -> None:
         at, end = offset - segment.base, upto - segment.base

@@ -33,11 +33,8 @@ class FileOps:
         """Write zeros at `at` and return how many: perhaps not all. Whole pages go past the page cache where the file
         system can do that: copying zeros through it costs as much as the messages that will replace them."""
         zeros = memoryview(ZEROS)[: min(size, CHUNK_BYTES)]
-        if (at | len(zeros)) % PAGE_BYTES == 0:
-            try:
-                direct = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
-            except (OSError, AttributeError):  # tmpfs and others; systems without O_DIRECT or /proc
-                return self.write(fd, [zeros], at)
+        direct = self.open_direct(fd) if (at | len(zeros)) % PAGE_BYTES == 0 else -1
+        if direct >= 0:
             try:
                 return os.pwritev(direct, [zeros], at)
             except OSError as error:
@@ -46,6 +43,13 @@ class FileOps:
             finally:
                 os.close(direct)
         return self.write(fd, [zeros], at)
+
+    def open_direct(self, fd: int) -> int:
+        """A descriptor of the same file for writes of whole pages, past the page cache; -1 where there is none."""
+        try:
+            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
+        except (OSError, AttributeError):  # tmpfs and others; systems without O_DIRECT or /proc
+            return -1
 
     def read(self, fd: int, size: int, at: int) -> bytes:
         """Up to `size` bytes at `at`."""

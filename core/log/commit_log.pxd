@@ -2,6 +2,7 @@ from core.clock cimport Clock
 from core.log.record cimport Encoder
 from core.log.tail cimport Tail
 from core.message cimport Message
+from core.turn cimport Turn
 
 
 cdef class Waiter:
@@ -30,7 +31,7 @@ cdef class CommitLog:
     cdef Py_ssize_t _page_at, _run_at, _pages_wanted
     cdef long long _part_at, _batch_at, _batch_bytes, _segment_end
     cdef Batch _in_flight
-    cdef public object follow
+    cdef public Turn turn
     cdef bint _follows, _together
     cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count) except? -1
     cpdef long long append(self, int kind, bytes body) except? -1

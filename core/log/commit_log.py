@@ -25,12 +25,14 @@ if cython.compiled:
     from cython.cimports.core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.message import Message
+    from cython.cimports.core.turn import Turn
     from cython.cimports.core.wire import wr32
 else:
     from core.clock import Clock
     from core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
     from core.log.tail import Tail
     from core.message import Message
+    from core.turn import Turn
     from core.wire import wr32
 
 BATCH_BYTES_MAX = 8 << 20
@@ -79,7 +81,8 @@ class CommitLog:
 
     appended, committed   offsets; batch_no = the number of the batch that is filling; batches, records = counts
     tail                  the newest messages, as append_store() brings them
-    follow                called when a batch is through and more waits: it submits in a while; None = at once
+    turn                  runs when a batch is through: what it released leaves at once, and what waits is submitted;
+                          None = nothing runs, and it is submitted at once
     """
 
     def __init__(
@@ -120,7 +123,7 @@ class CommitLog:
         self._done_callback = self._done
         self._release_callback = self._release
         self._together = self._follows = False
-        self.follow = None
+        self.turn = None
         self._part_at = -1
 
     @cython.ccall
@@ -349,19 +352,25 @@ class CommitLog:
         if error is not None:  # nobody knows what is on disk: it stays in flight for ever, and recovery will look
             self._failed(error)
             return
-        batch: Batch = self._in_flight
-        self._in_flight = None
-        self.batches += 1
-        self.committed = batch.end
-        self.tail.released(batch.end)
-        batch.parts = []
-        self._recycle(batch.pages)
-        self._release()
-        if self._closed or self.follow is None:
-            if self._follows or self._closed or self.awaited():
-                self.submit()
-        elif self._follows or self.awaited():
-            self.follow()
+        turn: Turn = self.turn
+        ours: cython.bint = turn is not None and turn.begin()
+        try:
+            batch: Batch = self._in_flight
+            self._in_flight = None
+            self.batches += 1
+            self.committed = batch.end
+            self.tail.released(batch.end)
+            batch.parts = []
+            self._recycle(batch.pages)
+            self._release()
+            if self._closed or turn is None:
+                if self._follows or self._closed or self.awaited():
+                    self.submit()
+            elif self._follows or self.awaited():
+                turn.schedule()
+        finally:
+            if ours:
+                turn.run()
 
     @cython.cfunc
     def _recycle(self, pages: list):

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+import cython
+
 RETRY_SECONDS = 1.0  # how often a full disk is tried again
 FLUSH_SECONDS = 0.5  # ASYNC_FLUSH: what a power failure may cost
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -77,27 +79,46 @@ class Worker(Protocol):
         """Run the job in a thread, then done(result or Exception) on the loop."""
 
 
+@cython.cclass
 class LocalEngine:
-    """The local disk. later(seconds, callback) is loop.call_later; blocked(bool) tells of a full disk and its end."""
+    """The local disk. later(seconds, callback) is loop.call_later; blocked(bool) tells of a full disk and its end.
 
-    def __init__(self, files: Files, writer: Worker, readers: Worker, later: Callable[..., Any], *, sync: bool = True):
+    One batch is here at a time: from publish() to its done(), perhaps parked in between until there is space.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        writer: Worker,
+        readers: Worker,
+        later: Callable[..., Any],
+        *,
+        sync: bool = True,
+        batches: Any = None,
+    ):
+        """batches: a core.disk.batch_writer.BatchWriter, which takes most batches off the writer; or None."""
         self._files = files
+        self._batches = batches
         self._writer = writer
         self._readers = readers
         self._later = later
         self._sync = sync
-        self.blocked: Callable[[bool], None] = lambda full: None
+        self.blocked = lambda full: None
         self.full = False  # no space could be made: the last try failed
-        self._tail = self._written_to = 0  # they differ while a batch waits for space
-        self._parked: tuple[Parts, int, Callable[[OSError | None], None]] | None = None
-        self._writing = self._filling = self._flush_due = self._retry_due = self._closing = False
-        self._closed: Callable[[], None] = lambda: None
-        self._fatal: OSError | None = None
+        self._tail = self._written_to = self._end = 0  # they differ while a batch is here
+        self._parts = self._done = None
+        self._parked = self._filling = self._flush_due = self._retry_due = self._closing = False
+        self._closed = lambda: None
+        self._fatal = None
+        self._written_callback = self._written
+        self._by_writer_callback = self._by_writer
 
     def start(self, tail: int) -> None:
         """Recovery found the log's end: begin to make space."""
         self._tail = self._written_to = tail
         self._files.start(tail)
+        if self._batches is not None:
+            self._batches.start(tail)
         self._fill()
 
     def tail(self) -> int:
@@ -111,15 +132,19 @@ class LocalEngine:
     def publish(self, parts: Parts, expected_tail: int, done: Callable[[OSError | None], None]) -> None:
         """See LogEngine. A batch beyond the space made waits here until there is more."""
         assert expected_tail == self._tail, f"batch at {expected_tail}, log ends at {self._tail}"
-        assert self._parked is None and not self._writing
+        assert self._parts is None
         offset, buffers = parts[-1]
-        end = offset + sum(map(len, buffers))
-        self._tail = end
-        if end > self._files.filled_to or self._fatal:
-            self._parked = parts, end, done
+        end: cython.longlong = offset
+        for buffer in buffers:
+            end += len(buffer)
+        self._tail = self._end = end
+        self._parts = parts
+        self._done = done
+        if end > self._files.filled_to or self._fatal is not None:
+            self._parked = True
             self._fill()
         else:
-            self._write(parts, end, done)
+            self._write()
 
     def read(self, offset: int, size: int, done: Callable[[bytes | Exception], None]) -> None:
         """See LogEngine."""
@@ -149,29 +174,38 @@ class LocalEngine:
 
         self._writer.submit(last, lambda result: self._closed())
 
-    def _write(self, parts: Parts, end: int, done: Callable[[OSError | None], None]) -> None:
-        self._writing = True
-        self._writer.submit(
-            partial(self._files.write_and_sync, parts, self._sync), partial(self._written, parts, end, done)
-        )
+    @cython.cfunc
+    def _write(self):
+        batches = self._batches
+        if batches is None or not batches.write(
+            self._parts, self._sync, self._written_callback, self._by_writer_callback
+        ):
+            self._by_writer()
 
-    def _written(self, parts: Parts, end: int, done: Callable[[OSError | None], None], result: Any) -> None:
-        self._writing = False
+    def _by_writer(self) -> None:
+        self._writer.submit(partial(self._files.write_and_sync, self._parts, self._sync), self._written_callback)
+
+    def _written(self, result: Any) -> None:
         if isinstance(result, OSError) and result.errno in FULL:  # a file system that copies on write
-            self._parked = parts, end, done
+            self._parked = True
             self._is_full(True)
             return
         if isinstance(result, Exception):
             error = result if isinstance(result, OSError) else OSError(errno.EIO, repr(result))
             self._fatal = error
-            done(error)
+            self._through(error)
             return
-        self._written_to = end
+        self._written_to = self._end
         if not self._sync and not self._flush_due:
             self._flush_due = True
             self._later(FLUSH_SECONDS, self._flush)
-        done(None)
+        self._through(None)
         self._fill()
+
+    @cython.ccall
+    def _through(self, error: object):
+        done, self._done, self._parts = self._done, None, None
+        done(error)
 
     def _flush(self) -> None:
         """ASYNC_FLUSH: sync what was written since the last time."""
@@ -184,21 +218,23 @@ class LocalEngine:
         if not self._closing:
             self._writer.submit(partial(self._files.sync, self._written_to - 1), flushed)
 
-    def _fill(self) -> None:
+    @cython.cfunc
+    def _fill(self):
         """Make space when a chunk of what should lie ahead is missing; give a waiting batch what there is."""
-        if self._parked:
-            parts, end, done = self._parked
-            if self._fatal or end <= self._files.filled_to:
-                self._parked = None
-                if self._fatal:
-                    self._later(0, partial(done, self._fatal))
-                else:
-                    self._write(parts, end, done)
-        wanted = max(self._tail + self._files.ahead_bytes, self._parked[1] if self._parked else 0)
-        if self._files.filled_to >= wanted:
-            if not (self._parked or self._writing):
+        filled_to: cython.longlong = self._files.filled_to
+        if self._parked and (self._fatal is not None or self._end <= filled_to):
+            self._parked = False
+            if self._fatal is not None:
+                self._later(0, partial(self._through, self._fatal))
+            else:
+                self._write()
+        wanted: cython.longlong = self._tail + self._files.ahead_bytes
+        if self._parked and self._end > wanted:
+            wanted = self._end
+        if filled_to >= wanted:
+            if self.full and self._parts is None:
                 self._is_full(False)
-        elif not (self._filling or self._retry_due or self._closing or self._fatal):
+        elif not (self._filling or self._retry_due or self._closing or self._fatal is not None):
             self._filling = True
             self._readers.submit(self._files.fill, self._filled)
 

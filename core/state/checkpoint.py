@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from core.queue.index import CHUNK_UNITS
-from core.state.done import DoneWriter
+from core.state.done import DoneWriter, gather
 from core.state.model import FactKey, Model
 from core.state.records import encode
 from core.state.retain import Retainer
@@ -79,7 +79,7 @@ class Frozen:
 
 
 class Checkpointer:
-    """gather() at the end of every turn; checkpoint() when due.
+    """gather() when what was settled is handed over; checkpoint() when due.
 
     stamp   log offset of the last checkpoint; checkpoints, failures = how many; bytes_max = log bytes between two
     touched queue id -> Queue, changed since the last freeze
@@ -110,16 +110,8 @@ class Checkpointer:
         self._retainer.look(queue)
 
     def gather(self, settled: list[Any]) -> list[bytes]:
-        """The queues that changed in this turn. Returns the bodies of its *done* records."""
-        touched, writer = self.touched, self._writer
-        for queue in settled:
-            queue.settled = False
-            if not queue.deleted:
-                runs = queue.cursor.take_runs()
-                if runs:
-                    writer.add(queue.id, runs)
-                touched[queue.id] = queue
-        return writer.take()
+        """The queues that changed since the last time. Returns the bodies of their *done* records."""
+        return gather(settled, self.touched, self._writer)
 
     def deleted(self, queue_id: int) -> None:
         """A durable queue is gone: its rows go with the next checkpoint."""
@@ -133,17 +125,19 @@ class Checkpointer:
         """Whether a checkpoint would change anything."""
         return bool(self.touched or self.gone or self._model.facts.changed or self._log.appended > self.stamp)
 
-    def consider(self) -> None:
-        """Begin a checkpoint if log bytes or unstored chunks ask for it; called once a turn."""
-        appended = self._log.appended
+    def consider(self) -> int:
+        """Begin a checkpoint if log bytes or unstored chunks ask for it; return the log offset from which on it is
+        worth to ask again."""
+        appended: int = self._log.appended
         if self.running or appended < self._not_before:
-            return
+            return max(appended, self._not_before)
         if appended - self.stamp >= self.bytes_max:
             self.checkpoint()
         elif appended >= self._look_at:
             self._look_at = appended + LOOK_BYTES
             if sum(len(queue.index.unstored) for queue in self.touched.values()) >= UNSTORED_CHUNKS_MAX:
                 self.checkpoint()
+        return min(self.stamp + self.bytes_max, self._look_at)
 
     def close(self, finished: Callable[[], None]) -> None:
         """Make the last one, which says that the broker stopped cleanly; nothing may be appended any more."""

@@ -9,3 +9,6 @@ cdef class DoneWriter:
     cpdef add(self, long long queue_id, list runs)
     cpdef list take(self)
     cdef _add_some(self, long long queue_id, list runs)
+
+
+cpdef list gather(list settled, dict touched, DoneWriter writer)

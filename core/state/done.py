@@ -10,8 +10,10 @@ from __future__ import annotations
 import cython
 
 if cython.compiled:
+    from cython.cimports.core.queue.delivery import Queue
     from cython.cimports.core.wire import put_varint, rd_varint, varint_size
 else:
+    from core.queue.delivery import Queue
     from core.wire import put_varint, rd_varint, varint_size
 
 BODY_BYTES_MAX = 64 << 10
@@ -75,6 +77,23 @@ class DoneWriter:
             bodies.append(bytes(self._buffer[: self._at]))
             self._at = 0
         return bodies
+
+
+@cython.ccall
+def gather(settled: list, touched: dict, writer: DoneWriter) -> list:
+    """Take from the queues what was settled in them, note them in `touched` (id -> Queue), and return the bodies of the
+    records that say so."""
+    wrote: cython.bint = False
+    for item in settled:
+        queue: Queue = item
+        queue.settled = False
+        if not queue.deleted:
+            runs: list = queue.cursor.take_runs()
+            if runs:
+                wrote = True
+                writer.add(queue.id, runs)
+            touched[queue.id] = queue
+    return writer.take() if wrote else []
 
 
 def merged(runs: list) -> list:

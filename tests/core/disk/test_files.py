@@ -102,10 +102,10 @@ def test_the_front_goes_and_the_last_stays(tmp_path):
 
 def test_a_removed_segment_is_closed_when_its_last_reader_is_through(tmp_path):
     files = filled(tmp_path)
-    segment = files._take(0)
+    segment = files.take(0)
     files.remove_front(SEGMENT)
     assert os.pread(segment.fd, 4, 0) == bytes(4)
-    files._give(segment)
+    files.give(segment)
     with pytest.raises(OSError):
         os.pread(segment.fd, 4, 0)
 

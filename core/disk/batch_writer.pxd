@@ -1,0 +1,71 @@
+# Linux's asynchronous writes (io_submit(2)): the system calls as they are, since libc has no functions for them.
+# RWF_NOWAIT: the kernel refuses (EAGAIN) what it could not carry out without blocking the caller.
+cdef extern from *:
+    """
+    #include <errno.h>
+    #if defined(__linux__)
+    #include <linux/aio_abi.h>
+    #include <stdint.h>
+    #include <string.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    static int aio_open(unsigned long *context) {
+        return (int) syscall(SYS_io_setup, 1, context);
+    }
+    static void aio_close(unsigned long context) {
+        syscall(SYS_io_destroy, context);
+    }
+    static int aio_write_synced(unsigned long context, int fd, void *data, size_t size, long long at, int event) {
+        struct iocb control, *controls = &control;
+        memset(&control, 0, sizeof control);
+        control.aio_lio_opcode = IOCB_CMD_PWRITE;
+        control.aio_fildes = fd;
+        control.aio_buf = (uintptr_t) data;
+        control.aio_nbytes = size;
+        control.aio_offset = at;
+        control.aio_rw_flags = 0x02 | 0x08; /* RWF_DSYNC | RWF_NOWAIT */
+        control.aio_flags = IOCB_FLAG_RESFD;
+        control.aio_resfd = event;
+        return (int) syscall(SYS_io_submit, context, 1L, &controls);
+    }
+    static long long aio_result(unsigned long context) {
+        struct io_event event;
+        return syscall(SYS_io_getevents, context, 1L, 1L, &event, NULL) == 1 ? event.res : -EIO;
+    }
+    #else
+    static int aio_open(unsigned long *context) { return -1; }
+    static void aio_close(unsigned long context) {}
+    static int aio_write_synced(unsigned long context, int fd, void *data, size_t size, long long at, int event) {
+        return -1;
+    }
+    static long long aio_result(unsigned long context) { return -EIO; }
+    #define fdatasync fsync
+    #endif
+    """
+    int aio_open(unsigned long *context) noexcept nogil
+    void aio_close(unsigned long context) noexcept nogil
+    int aio_write_synced(unsigned long context, int fd, void *data, size_t size, long long at, int event) noexcept nogil
+    long long aio_result(unsigned long context) noexcept nogil
+
+
+cdef int signal(int event) noexcept nogil
+cdef int hear(int event) noexcept nogil
+
+
+cdef class BatchWriter:
+    cdef object _files, _ops, _thread, _memory, _view, _segment, _done, _instead
+    cdef list _parts
+    cdef unsigned char* _image
+    cdef Py_ssize_t _kept, _kept_at, _from, _size
+    cdef long long _segment_bytes, _segment_base, _kept_end, _at
+    cdef int _wake, _told, _fd, _buffered, _direct, _error
+    cdef bint _stopping, _sync, _submitted
+    cdef unsigned long _context
+    cdef int _refusals
+    cpdef bint write(self, list parts, bint sync, done, instead) except? -1
+    cdef bint _submit(self) except? -1
+    cdef _copy(self, list buffers, Py_ssize_t at)
+    cdef _zero(self, Py_ssize_t at, Py_ssize_t upto)
+    cdef _move(self, Py_ssize_t at, Py_ssize_t size)
+    cdef int _serve(self) noexcept nogil
+    cdef int _put(self) noexcept nogil
