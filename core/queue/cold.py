@@ -36,8 +36,7 @@ class Worker(Protocol):
 class ColdReads:
     """Called by a queue that needs a message which is not in memory: queue.cold(queue, offset).
 
-    read_chunk(queue id, number) blocks and runs in the worker. Counters: reads, chunks; failed = queues that stopped
-    because what they need cannot be read: each was logged once, and delivers nothing until the next start.
+    read_chunk(queue id, number) blocks and runs in the worker. Counters: reads, chunks.
     """
 
     def __init__(self, reader: Reader, worker: Worker, read_chunk: Callable[[int, int], bytes | None], tail: Any):
@@ -45,7 +44,14 @@ class ColdReads:
         self._worker = worker
         self._read_chunk = read_chunk
         self._tail = tail
-        self.reads = self.chunks = self.failed = 0
+        self.reads = self.chunks = 0
+        self._stopped: list[Any] = []
+
+    @property
+    def failed(self) -> int:
+        """Queues that stand still because what they need next cannot be read."""
+        self._stopped = [queue for queue in self._stopped if queue.stopped and not queue.deleted]
+        return len(self._stopped)
 
     def expire(self, queue: Any) -> None:
         """queue.expire(), which stops at a chunk that is not in memory: go on when it is."""
@@ -65,8 +71,11 @@ class ColdReads:
         if not units:  # settled meanwhile
             queue.read_finished({})
             return
+        self._fetch(queue, units, offsets)
+
+    def _fetch(self, queue: Any, units: list[tuple[int, int]], offsets: list[int]) -> None:
         self.reads += 1
-        self._reader.fetch(units, partial(self._fetched, queue, offsets))
+        self._reader.fetch(units, partial(self._fetched, queue, units, offsets))
 
     def load(self, queue: Any, number: int, done: Callable[[], None]) -> None:
         """Bring a stored chunk of the queue back into memory, then done()."""
@@ -112,18 +121,20 @@ class ColdReads:
             offset += 1
         return units, offsets
 
-    def _fetched(self, queue: Any, offsets: list[int], result: Any) -> None:
+    def _fetched(self, queue: Any, units: list[tuple[int, int]], offsets: list[int], result: Any) -> None:
         if queue.deleted:
             queue.read_finished({})
-            return
-        if isinstance(result, Exception):
+        elif not isinstance(result, Exception):
+            queue.read_finished(dict(zip(offsets, result, strict=True)))
+        elif len(units) > 1:  # it may be another that cannot be read
+            self._fetch(queue, units[:1], offsets[:1])
+        else:
             self._stop(queue, result)
-            return
-        queue.read_finished(dict(zip(offsets, result, strict=True)))
 
     def _stop(self, queue: Any, error: Exception) -> None:
-        """What the queue needs next cannot be read: say so once; it stays `reading`, so it delivers nothing more."""
-        self.failed += 1
+        """What the queue needs next cannot be read: say so, in the log and to whoever waits for it."""
+        self._stopped.append(queue)
+        queue.stop()
         logger.error(
             "queue stopped: a message cannot be read",
             extra={"queue": queue.name, "vhost": queue.vhost.decode(), "error": str(error)},

@@ -97,7 +97,7 @@ class Consumer:
         raise NotImplementedError
 
     def gone(self) -> None:
-        """Its queue was deleted under it."""
+        """Its queue was deleted under it, or has stopped (`queue.stopped`)."""
 
     @cython.ccall
     def release(self):

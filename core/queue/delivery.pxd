@@ -26,7 +26,7 @@ cdef class Queue(Source):
     cdef Tail tail
     cdef public object cold, wake_at
     cdef public dict ahead
-    cdef public bint reading, settled, deleted
+    cdef public bint reading, stopped, settled, deleted
     cdef bint _expiring
     cdef public object owner
     cdef public long long published, delivered, acked, redelivered, expired

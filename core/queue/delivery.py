@@ -58,7 +58,7 @@ class Queue(Source):
         self.ttl_ms = -1
         self.cold = self.wake_at = self.owner = None
         self.ahead = {}
-        self.reading = self.settled = self.deleted = self._expiring = False
+        self.reading = self.stopped = self.settled = self.deleted = self._expiring = False
         self.published = self.delivered = self.acked = self.redelivered = self.expired = 0
         self.code = 0
 
@@ -305,8 +305,22 @@ class Queue(Source):
         self.reading = False
         self.turn.activate(self)
 
+    def stop(self) -> None:
+        """What comes next cannot be read: who waits for it, or consumes, is told, and nothing is delivered until the
+        queue is purged (or the broker starts anew). What is published is taken in as ever."""
+        self.stopped = True
+        for consumer in list(self.consumers):
+            self.remove_consumer(consumer)
+            consumer.gone()
+        parked, self._parked = self._parked, []
+        for waiting in parked:
+            if not waiting.cancelled:
+                waiting.gone()
+
     def purge(self) -> int:
         """Settle everything that is ready and return how many messages that were."""
+        if self.stopped:
+            self.stopped = self.reading = False
         count = self.ready
         end = self.end()
         for offset in self._returned:

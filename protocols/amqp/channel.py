@@ -118,10 +118,14 @@ class Channel:
             self._held = None
             self._content_held = False
 
-    def force(self) -> bool:
-        """The connection closes: take in what waits whatever the alarm; True when nothing waits any more."""
+    def force(self, *, lost: bool = False) -> bool:
+        """The connection closes: take in what waits whatever the alarm, and if it is `lost` whatever reply is due: that
+        only keeps the replies in order. True when nothing waits any more."""
         self._forced = True
         self.resume()
+        while lost and self._held and not self.closing:
+            self.waiting = False
+            self.resume()
         return self._held is None and not self.waiting
 
     @cython.cfunc

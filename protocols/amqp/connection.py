@@ -186,10 +186,10 @@ class AmqpConnection(FrameWriter):
             self.method(0, methods.encode(methods.ConnectionCloseOk()))
             self.finish()
 
-    def _guarded_force(self) -> None:
+    def _guarded_force(self, *, lost: bool = False) -> None:
         for channel in list(self.channels.values()):
             try:
-                channel.force()
+                channel.force(lost=lost)
             except (AmqpError, BrokerError) as error:
                 self.fail(channel.number, error)
 
@@ -377,7 +377,7 @@ class AmqpConnection(FrameWriter):
     def lost(self) -> None:
         """The socket is gone. What was held goes in as if it had been read before."""
         if self._state == OPEN:
-            self._guarded_force()
+            self._guarded_force(lost=True)
             if self._state == OPEN:
                 self.end()
         self._state = ENDED

@@ -4,6 +4,9 @@ from core.queue.consumer cimport Consumer, Gate
 from protocols.amqp.frames cimport FrameWriter
 
 
+cdef class Consuming
+
+
 cdef class AmqpConsumer(Consumer):
     cdef FrameWriter output
     cdef Unacked held
@@ -19,6 +22,7 @@ cdef class Getter(Consumer):
     cdef FrameWriter output
     cdef Unacked held
     cdef object _done
+    cdef Consuming _consuming
     cdef Gate _waiting_gate
     cdef int channel
 
@@ -27,7 +31,8 @@ cdef class Consuming:
     cdef FrameWriter output
     cdef int channel
     cdef readonly object broker
-    cdef object vhost, user, connection
+    cdef readonly object vhost, connection
+    cdef object user
     cdef readonly Unacked held
     cdef readonly Gate gate
     cdef public dict consumers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cython
 
-from core.errors import AccessRefused, LimitReached, NotAllowed, PreconditionFailed
+from core.errors import AccessRefused, LimitReached, NotAllowed, NotFound, PreconditionFailed
 from protocols.amqp.errors import AmqpError
 from protocols.amqp.methods import (
     BasicCancel,
@@ -72,7 +72,7 @@ class AmqpConsumer(Consumer):
         self.output.deliver(self.channel, self._tag_bytes, tag, redelivered, message)
 
     def gone(self) -> None:
-        """The queue was deleted: tell the client if it announced that it understands (consumer_cancel_notify)."""
+        """Tell the client if it announced that it understands (consumer_cancel_notify)."""
         self._consuming.queue_gone(self)
 
 
@@ -84,6 +84,7 @@ class Getter(Consumer):
     def __init__(self, queue: Queue, consuming: Consuming, no_ack: bool, done: object):
         Consumer.__init__(self, queue, Gate())
         self.no_ack = no_ack
+        self._consuming = consuming
         self._waiting_gate = consuming.gate
         self.output = consuming.output
         self.held = consuming.held
@@ -98,6 +99,10 @@ class Getter(Consumer):
         self.output.method(self.channel, encode(ok))
         self.output.content(self.channel, message)
         self._done()
+
+    def gone(self) -> None:
+        """The queue has stopped while this waited for the disk (one that was deleted has nothing)."""
+        self._consuming.connection.fail(self.channel, stopped(self.queue, self._consuming.vhost))
 
     def nothing(self) -> None:
         """basic.get-empty."""
@@ -215,7 +220,10 @@ class Consuming:
         if name.startswith(DIRECT_REPLY_TO):
             raise PreconditionFailed("direct reply-to is not served by this version")
         self.broker.access.check(self.user.name, self.vhost.name, "queue", name, "read")
-        return self.broker.topology.queue(self.vhost, name, self.connection)
+        queue = self.broker.topology.queue(self.vhost, name, self.connection)
+        if queue.stopped:
+            raise stopped(queue, self.vhost)
+        return queue
 
     def recover(self, method) -> None:
         """basic.recover: requeue everything unacknowledged."""
@@ -240,6 +248,11 @@ class Consuming:
         self.held.return_all()
         for consumer in consumers.values():
             self._remove(consumer)
+
+
+def stopped(queue: Queue, vhost) -> NotFound:
+    """The error of a queue that cannot deliver (RabbitMQ has 404 as well for a queue that is down)."""
+    return NotFound(f"queue '{queue.name}' in vhost '{vhost.name}' is stopped: a message in it cannot be read")
 
 
 def refuse_arguments(arguments: dict) -> None:

@@ -36,7 +36,7 @@ class Queue:
         self.id = 7
         self.index = Index()
         self.cursor = Cursor()
-        self.deleted = False
+        self.deleted = self.stopped = False
         self.next = 0
         self.ready = units
         self.finished = []
@@ -49,6 +49,9 @@ class Queue:
 
     def expire(self):
         self.expires += 1
+
+    def stop(self):
+        self.stopped = True
 
 
 @pytest.fixture
@@ -142,8 +145,12 @@ def test_what_cannot_be_read_stops_that_queue_loudly(cold, asked, chunks, caplog
         answer(asked)
     else:
         cold(queue, 600)
+        units, done = asked.fetches.pop()
+        done(OSError("bad sector"))
+        assert len(units) > 1 and not queue.stopped  # it may be another that is bad
+        assert asked.fetches[0][0] == units[:1]
         asked.fetches.pop()[1](OSError("bad sector"))
-    assert cold.failed == 1 and queue.finished == []
+    assert cold.failed == 1 and queue.stopped and queue.finished == []
     assert [record.getMessage() for record in caplog.records] == ["queue stopped: a message cannot be read"]
 
 

@@ -189,6 +189,15 @@ def test_what_is_held_goes_in_when_the_connection_is_lost(world, client):
     assert queue.ready == 1 and client.connection.held_bytes == 0
 
 
+def test_what_waits_behind_a_commit_goes_in_when_the_connection_is_lost(world, client):
+    queue = world.add_queue("q")
+    durable = [QueueDeclare(queue=name, durable=True) for name in "ab"]
+    client.send(durable[0], *publish(1, "q", b"x"), durable[1], *publish(1, "q", b"y"), *publish(1, "b", b"z"))
+    assert queue.ready == 0
+    client.connection.lost()
+    assert queue.ready == 2 and world.vhost.queues["b"].ready == 1 and client.connection.held_bytes == 0
+
+
 class TestHeartbeat:
     @pytest.fixture
     def client(self, world):
