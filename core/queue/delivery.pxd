@@ -4,6 +4,7 @@ from core.queue.consumer cimport Consumer, Source
 from core.queue.cursor cimport Cursor
 from core.queue.held cimport Held
 from core.queue.index cimport Index
+from core.queue.ring cimport Ring
 from core.turn cimport Turn
 
 
@@ -19,8 +20,8 @@ cdef class Queue(Source):
     cdef list _returned
     cdef public Py_ssize_t ready, unacked
     cdef readonly list consumers
-    cdef list _available, _parked
-    cdef Py_ssize_t _at
+    cdef Ring _ring
+    cdef list _parked
     cdef public long long ttl_ms
     cdef Turn turn
     cdef Tail tail
@@ -36,7 +37,6 @@ cdef class Queue(Source):
     cdef long long _first(self) except? -2
     cdef Message _ready_message(self, long long offset)
     cpdef int offer(self, Consumer consumer) except? -1
-    cdef Consumer _pick(self)
     cpdef settle(self, long long offset)
     cpdef acknowledge(self, long long offset)
     cpdef give_back(self, long long offset)

@@ -1,8 +1,7 @@
 """A queue and the consumers that share it: what is ready, who may take it, and what comes back.
 
 Ready = the units from `next` to the end, and a heap of the offsets that came back: a requeue is to the original place,
-and a delivery takes the smaller of the two (architecture rule 8.4). Equal consumers take turns, message by message; one
-without credit or with a full output leaves the ring until it is woken.
+and a delivery takes the smaller of the two (architecture rule 8.4). Who may take it: ring.py.
 """
 
 from __future__ import annotations
@@ -19,12 +18,14 @@ if cython.compiled:
     from cython.cimports.core.message import Message
     from cython.cimports.core.queue.consumer import Consumer, Source
     from cython.cimports.core.queue.held import Held
+    from cython.cimports.core.queue.ring import Ring
     from cython.cimports.core.turn import Turn
 else:
     from core.log.tail import Tail
     from core.message import Message
     from core.queue.consumer import Consumer, Source
     from core.queue.held import Held
+    from core.queue.ring import Ring
     from core.turn import Turn
 
 DELIVERED, SKIPPED, WAITING = 1, 2, 0
@@ -51,10 +52,9 @@ class Queue(Source):
         self.next = self.redelivered_below = 0
         self._returned = []
         self.ready = self.unacked = 0
-        self.consumers = []
-        self._available = []
+        self._ring = Ring()
+        self.consumers = self._ring.consumers
         self._parked = []
-        self._at = 0
         self.ttl_ms = -1
         self.cold = self.wake_at = self.owner = None
         self.ahead = {}
@@ -84,7 +84,7 @@ class Queue(Source):
             self.held.add(message)
         self.published += 1
         self.ready += 1
-        if not self.active and (self._available or self._parked):
+        if not self.active and (self._ring.available or self._parked):
             self.turn.activate(self)
         if code and self.wake_at is not None:  # after activate(): with a TTL of 0 it is served before it expires
             self._expiring = True
@@ -99,7 +99,7 @@ class Queue(Source):
         if self._parked:
             made = self._serve_parked(budget)
         while made < budget and self.ready > 0 and not self.reading:
-            consumer: Consumer = self._pick()
+            consumer: Consumer = self._ring.pick()
             if consumer is None:
                 break
             if self.offer(consumer) == 0:
@@ -128,20 +128,6 @@ class Queue(Source):
             elif result == 0:
                 waiting.nothing()
         return made
-
-    @cython.cfunc
-    def _pick(self) -> Consumer:
-        """The next consumer of the ring that can take a message; those that cannot leave the ring."""
-        while self._available:
-            if self._at >= len(self._available):
-                self._at = 0
-            consumer: Consumer = self._available[self._at]
-            if consumer.can_take():
-                self._at += 1
-                return consumer
-            consumer.available = False
-            del self._available[self._at]
-        return None
 
     @cython.cfunc
     @cython.exceptval(-2)
@@ -265,33 +251,22 @@ class Queue(Source):
         assert not self.cursor.is_done(offset), f"offset {offset} of queue {self.name} came back and was settled"
         heappush(self._returned, offset)
         self.ready += 1
-        if not self.active and (self._available or self._parked or self._expiring):
+        if not self.active and (self._ring.available or self._parked or self._expiring):
             self.turn.activate(self)
 
     def add_consumer(self, consumer: Consumer) -> None:
         """Let `consumer` take its turn from now on."""
-        self.consumers.append(consumer)
+        self._ring.add(consumer)
         self.wake(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """It gets no more; what it holds unacknowledged stays its own."""
-        consumer.cancelled = True
-        self.consumers.remove(consumer)
-        if consumer.available:
-            self._available.remove(consumer)
-            consumer.available = False
-        elif consumer.stalled and consumer in consumer.gate.closed_out:
-            consumer.gate.closed_out.remove(consumer)
+        self._ring.remove(consumer)
 
     @cython.ccall
     def wake(self, consumer: Consumer):
         """It may be able to take messages again: back into the ring, and the queue is served if it has any."""
-        if consumer.available or consumer.cancelled:
-            return
-        consumer.available = True
-        consumer.stalled = False
-        self._available.append(consumer)
-        if self.ready > 0 and not self.active and not self.reading:
+        if self._ring.wake(consumer) and self.ready > 0 and not self.active and not self.reading:
             self.turn.activate(self)
 
     def park(self, consumer: Consumer) -> None:
