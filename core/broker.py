@@ -14,6 +14,7 @@ from core.errors import NotAllowed
 from core.exchanges import Exchanges
 from core.flow import BEHIND
 from core.handover import HandOver
+from core.histories import Histories
 from core.lifetimes import Lifetimes
 from core.log.commit_log import CommitLog
 from core.log.reader import Reader
@@ -67,6 +68,7 @@ class Loop(NamedTuple):
 class Broker:
     """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher from start() on.
 
+    content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
     access, passwords, flow, metrics, report, cluster_name, started   are the gateway's to set
     """
@@ -79,6 +81,7 @@ class Broker:
         loop: Loop,
         *,
         codec: ArgumentCodec,
+        content: Callable[[bytes], Any],
         random_bytes: Callable[[int], bytes],
     ):
         self.config = config
@@ -97,6 +100,7 @@ class Broker:
         self._disk = disk
         self._loop = loop
         self._codec = codec
+        self._content = content
         self._random_bytes = random_bytes
 
     def start(self) -> Restored:
@@ -163,8 +167,11 @@ class Broker:
             self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits
         )
         changes = Changes(self.model, applier, change_ports)
+        histories = Histories(self.publisher, self.clock, self._content)
         self.topology = Topology(
-            changes, partial(Exchanges, changes), partial(Lifetimes, self.clock, self.schedule, loop.soon)
+            changes,
+            partial(Exchanges, changes, histories),
+            partial(Lifetimes, self.clock, self.schedule, loop.soon),
         )
 
     def _resume(self, restored: Restored) -> None:

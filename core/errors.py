@@ -47,3 +47,15 @@ class LogCorrupt(Exception):
 
 class StoreRefused(Exception):
     """The data directory cannot be used: another broker holds it, it is not readable, or a newer version wrote it."""
+
+
+def erlang_term(value: object) -> str:
+    """A string or number as RabbitMQ's texts show it (Erlang's ~p): a string is a binary, `<<"abc">>`, or the numbers
+    of its bytes if one of them is no printable character."""
+    if isinstance(value, bool) or not isinstance(value, (str, bytes)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    content = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    if not all(0x20 <= octet < 0x7F for octet in content):
+        return "<<" + ",".join(map(str, content)) + ">>"
+    text = content.decode().replace("\\", "\\\\").replace('"', '\\"')
+    return f'<<"{text}">>' if text else "<<>>"

@@ -11,7 +11,8 @@ from typing import Any
 
 from core.errors import AccessRefused, CommandInvalid, NotFound, PreconditionFailed
 from core.routing.exchange import KINDS
-from core.state.arguments import ALTERNATE, block_of, check_equivalent, check_exchange_arguments, check_same
+from core.routing.history import History
+from core.state.arguments import ALTERNATE, block_of, check_equivalent, check_same
 from core.state.changes import (
     RESERVED,
     Changes,
@@ -22,16 +23,24 @@ from core.state.changes import (
     stripped,
     unused_after,
 )
+from core.state.exchange_arguments import check_exchange_arguments
 from core.state.model import VirtualHost
 from core.state.records import EXCHANGE, QUEUE, BindingFact, BindingRemoved, ExchangeFact, ExchangesDeleted
 
 
 class Exchanges:
-    """The half of the topology that publishers see. find_queue(vhost, name) gives a queue or None."""
+    """The half of the topology that publishers see. find_queue(vhost, name) gives a queue or None;
+    replay(vhost, history, destination) hears of each new binding from an exchange that remembers messages."""
 
-    def __init__(self, changes: Changes, find_queue: Callable[[VirtualHost, str], Any]):
+    def __init__(
+        self,
+        changes: Changes,
+        replay: Callable[[VirtualHost, History, Any], None],
+        find_queue: Callable[[VirtualHost, str], Any],
+    ):
         self._changes = changes
         self._codec = changes.codec
+        self._replay = replay
         self._find_queue = find_queue
 
     def check_exchange(self, vhost: VirtualHost, name: str) -> None:
@@ -68,7 +77,7 @@ class Exchanges:
             return
         if name.startswith(RESERVED):
             raise AccessRefused(f"exchange name '{name}' contains reserved prefix 'amq.*'")
-        check_exchange_arguments(self._codec, arguments, title)
+        check_exchange_arguments(self._codec, kind, arguments, title)
         self._changes.check_limit(ExchangeFact, "exchanges", f"declare {title}")
         fact = ExchangeFact(
             vhost=vhost.name,
@@ -112,7 +121,7 @@ class Exchanges:
         ends = self._ends(vhost, source, destination, owner, must_exist=True)
         assert ends is not None
         exchange, bound = ends
-        exchange.check_arguments(arguments)
+        exchange.check_binding(key, arguments)
         if exchange.find(bound, key, arguments) is not None:
             return
         self._changes.check_limit(BindingFact, "bindings", f"bind to {exchange_title(vhost, exchange.name)}")
@@ -126,6 +135,8 @@ class Exchanges:
             durable=bool(exchange.durable and bound.durable),
         )
         self._changes.change(fact, durable=fact.durable)
+        if exchange.history is not None and len(exchange.history):
+            self._replay(vhost, exchange.history, bound)
 
     def unbind(
         self,

@@ -36,6 +36,7 @@ from gateway.memory import give_back_memory, memory_limit, memory_used
 from gateway.passwords import THREADS, Passwords
 from protocols.amqp import tables
 from protocols.amqp.connection import AmqpConnection
+from protocols.amqp.content import Content
 
 EX_OK, EX_IOERR = 0, 74
 READERS = 2
@@ -126,6 +127,7 @@ class Service:
             disk,
             Loop(loop.call_soon, self._call_at, self._failed),
             codec=tables,
+            content=Content,
             random_bytes=secrets.token_bytes,
         )
         broker.turn.nap = time.sleep

@@ -1,10 +1,11 @@
 cdef class Exchange:
     cdef readonly str name, kind
-    cdef readonly bint durable, auto_delete, internal, by_key, by_headers
+    cdef readonly bint durable, auto_delete, internal, by_key, by_headers, by_chance
     cdef readonly dict arguments
     cdef readonly str alternate
+    cdef readonly object by_property, history
     cdef dict _bindings
-    cdef object _table
+    cdef object _table, _check
     cdef long long _serial
     # the router's cache: see Router.route
     cdef dict routes

@@ -11,10 +11,14 @@ from typing import Any
 import cython
 
 from core.errors import PreconditionFailed
+from core.routing.choosing import ModulusHash
+from core.routing.history import HISTORY_LENGTH, LENGTH, History
 
 if cython.compiled:
+    from cython.cimports.core.routing.choosing import Chance, ConsistentHash
     from cython.cimports.core.routing.topic_trie import TopicTrie
 else:
+    from core.routing.choosing import Chance, ConsistentHash
     from core.routing.topic_trie import TopicTrie
 
 MATCH_MODES = {  # x-match: (any, not all; with x-), as of RabbitMQ 3.10
@@ -69,6 +73,12 @@ class Binding:
         """The key as it comes on the wire; bytes that are no UTF-8 stand as surrogate escapes in `key`."""
         return self.key.encode("utf-8", "surrogateescape")
 
+    @property
+    def destination_name(self) -> bytes:
+        """The destination's kind and name, the same after every start."""
+        name = self.destination.name.encode("utf-8", "surrogateescape")
+        return (b"x" if isinstance(self.destination, Exchange) else b"q") + name
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Binding) and self._identity == other._identity
 
@@ -79,9 +89,10 @@ class Binding:
 class _Fanout:
     """Every binding, whatever the message."""
 
-    by_key = by_headers = False
+    by_key = by_headers = by_chance = False
+    by_property = None
 
-    def __init__(self):
+    def __init__(self, arguments):
         self._bindings = {}
 
     def add(self, binding):
@@ -97,9 +108,9 @@ class _Fanout:
 class _Direct:
     """The bindings whose key is the message's."""
 
-    by_key, by_headers = True, False
+    by_key, by_headers, by_property, by_chance = True, False, None, False
 
-    def __init__(self):
+    def __init__(self, arguments):
         self._by_key = {}
 
     def add(self, binding):
@@ -118,9 +129,9 @@ class _Direct:
 class _Topic:
     """The bindings whose pattern matches the message's key."""
 
-    by_key, by_headers = True, False
+    by_key, by_headers, by_property, by_chance = True, False, None, False
 
-    def __init__(self):
+    def __init__(self, arguments):
         self._trie = TopicTrie(b".", b"*", b"#")
 
     def add(self, binding):
@@ -136,9 +147,9 @@ class _Topic:
 class _Headers:
     """The bindings whose arguments the message's header fields meet."""
 
-    by_key, by_headers = False, True
+    by_key, by_headers, by_property, by_chance = False, True, None, False
 
-    def __init__(self):
+    def __init__(self, arguments):
         self._tests = {}  # binding -> (any, ((field name, comparable value or None for mere presence), ...))
 
     def add(self, binding):
@@ -149,6 +160,9 @@ class _Headers:
             if name != "x-match" and (with_x or not name.startswith("x-"))
         ]
         self._tests[binding] = any_one, tuple(wanted)
+
+    def check(self, key, arguments):
+        match_mode(arguments)
 
     def remove(self, binding):
         del self._tests[binding]
@@ -195,7 +209,24 @@ def _erlang_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-TABLES = {"direct": _Direct, "fanout": _Fanout, "topic": _Topic, "headers": _Headers}
+class _RecentHistory(_Fanout):
+    """Every binding, and the last messages for those to come."""
+
+    def __init__(self, arguments):
+        _Fanout.__init__(self, arguments)
+        self.history = History(arguments.get(HISTORY_LENGTH, LENGTH))
+
+
+TABLES = {
+    "direct": _Direct,
+    "fanout": _Fanout,
+    "topic": _Topic,
+    "headers": _Headers,
+    "x-consistent-hash": ConsistentHash,
+    "x-modulus-hash": ModulusHash,
+    "x-random": Chance,
+    "x-recent-history": _RecentHistory,
+}
 KINDS = tuple(TABLES)
 
 
@@ -207,6 +238,9 @@ class Exchange:
     name, kind (one of KINDS), durable, auto_delete, internal, arguments   as declared
     alternate             name of the exchange that takes what finds no binding here, or None
     by_key, by_headers    whether matching looks at the routing key, at the header fields
+    by_property           name of the message's property that matching looks at, or None
+    by_chance             whether the same message may find other bindings the next time
+    history               the History of an exchange that has one, or None
     """
 
     def __init__(
@@ -228,9 +262,13 @@ class Exchange:
         alternate = self.arguments.get("alternate-exchange")
         self.alternate = alternate if isinstance(alternate, str) else None
         self._bindings = {}
-        self._table = TABLES[kind]()
+        self._table = TABLES[kind](self.arguments)
         self.by_key = self._table.by_key
         self.by_headers = self._table.by_headers
+        self.by_property = self._table.by_property
+        self.by_chance = self._table.by_chance
+        self._check = getattr(self._table, "check", None)
+        self.history = getattr(self._table, "history", None)
         self._serial = 0
         self.routes = {}
         self.keyless_route = None
@@ -253,14 +291,14 @@ class Exchange:
         """The binding with exactly these, or None."""
         return self._bindings.get(Binding(self, destination, key, arguments))
 
-    def check_arguments(self, arguments: dict) -> None:
-        """Raises PreconditionFailed if a binding with these arguments cannot be."""
-        if self.by_headers:
-            match_mode(arguments)
+    def check_binding(self, key: str, arguments: dict) -> None:
+        """Raises PreconditionFailed if a binding with these cannot be."""
+        if self._check is not None:
+            self._check(key, arguments)
 
     def add(self, binding: Binding) -> bool:
-        """Add a binding whose source it is; False if it is there already. Raises as check_arguments()."""
-        self.check_arguments(binding.arguments)
+        """Add a binding whose source it is; False if it is there already. Raises as check_binding()."""
+        self.check_binding(binding.key, binding.arguments)
         if binding in self._bindings:
             return False
         self._serial += 1
@@ -275,6 +313,6 @@ class Exchange:
         self._table.remove(binding)
 
     def matches(self, key: bytes, fields: dict | None) -> list[Binding]:
-        """The bindings that match, in the order they came. `fields` as from comparable_fields(); unless by_headers they
-        are not looked at and may be None."""
+        """The bindings that match, in the order they came. `fields` as from comparable_fields(): the message's header
+        fields if by_headers, {name: value} of the property by_property; else they are not looked at."""
         return self._table.matches(key, fields)

@@ -4,6 +4,7 @@ from core.routing.exchange cimport Exchange
 cdef class Route:
     cdef readonly tuple queues
     cdef readonly tuple durable
+    cdef readonly tuple histories
 
 
 cdef class Router:
@@ -15,7 +16,7 @@ cdef class Router:
     cdef dict _names
     cdef dict _bindings_to
     cdef list _caching
-    cpdef Route route(self, Exchange exchange, bytes key, object headers)
-    cdef Route _walk(self, Exchange start, bytes key, object headers)
+    cpdef Route route(self, Exchange exchange, bytes key, object headers, object content=*)
+    cdef Route _walk(self, Exchange start, bytes key, object headers, object content)
     cdef _keep(self, Exchange exchange, bytes key, Route route)
     cdef _forget(self)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import cython
 
 from core.errors import AccessRefused
-from core.routing.exchange import Binding, comparable_fields
+from core.routing.exchange import Binding, comparable, comparable_fields
 
 if cython.compiled:
     from cython.cimports.core.routing.exchange import Exchange
@@ -26,11 +26,13 @@ ROUTES_MAX = 16_384  # cached in one router, of keys of up to 255 bytes: some me
 @cython.final
 @cython.cclass
 class Route:
-    """queues: all that take the message, each once; durable: those of them whose `durable` is true. Never changed."""
+    """queues: all that take the message, each once; durable: those of them whose `durable` is true; histories: of the
+    exchanges on the way, those that remember it, or None. Never changed."""
 
-    def __init__(self, queues: tuple, durable: tuple):
+    def __init__(self, queues: tuple, durable: tuple, histories: tuple | None = None):
         self.queues = queues
         self.durable = durable
+        self.histories = histories
 
 
 UNROUTABLE = Route((), ())
@@ -111,25 +113,28 @@ class Router:
         return list(self._bindings_to.get(destination, ()))
 
     @cython.ccall
-    def route(self, exchange: Exchange, key: bytes, headers: object) -> Route:
+    def route(self, exchange: Exchange, key: bytes, headers: object, content: object = None) -> Route:
         """The queues for a message published to `exchange` with `key`.
 
-        headers() gives its header fields as a dict and is called at most once, and only if a headers exchange is met;
-        None stands for no fields. A known key costs one dict lookup, and none if no exchange on the way looks at it.
+        headers() gives its header fields as a dict and is called at most once, and only if an exchange is met that
+        looks at them; None stands for no fields. content.property_of(name) gives a property of the message or None.
+        A known key costs one dict lookup, and none if no exchange on the way looks at it.
         """
         route: Route = exchange.keyless_route
         if route is None:
             route = exchange.routes.get(key)
             if route is None:
-                route = self._walk(exchange, key, headers)
+                route = self._walk(exchange, key, headers, content)
         return route
 
     @cython.cfunc
-    def _walk(self, start: Exchange, key: bytes, headers: object) -> Route:
+    def _walk(self, start: Exchange, key: bytes, headers: object, content: object) -> Route:
         """Ask the graph, and remember the answer if only the key decided it."""
         source: Exchange
         queues: dict = {}
+        histories: list = []
         by_key: cython.bint = False
+        repeats: cython.bint = True  # the same key finds the same queues again
         fields: dict = None
         work: list = [start]
         reached: set = {start}
@@ -137,14 +142,23 @@ class Router:
             by_key = by_key or source.by_key
             if source.by_headers and fields is None:
                 fields = {} if headers is None else comparable_fields(headers())
-            for destination in self._destinations(source, key, fields):
+            if source.by_headers or source.by_chance or source.by_property is not None:
+                repeats = False
+            if source.history is not None:
+                histories.append(source.history)
+            if source.by_property is None:
+                found = self._destinations(source, key, fields)
+            else:
+                value = None if content is None else content.property_of(source.by_property)
+                found = self._destinations(source, key, {source.by_property: comparable(value)})
+            for destination in found:
                 if not isinstance(destination, Exchange):
                     queues[destination] = None
                 elif destination not in reached:
                     reached.add(destination)
                     work.append(destination)
-        route: Route = _new_route(queues)
-        if fields is None:
+        route: Route = _new_route(queues, tuple(histories) if histories else None)
+        if repeats:
             self._keep(start, key if by_key else None, route)
         return route
 
@@ -212,10 +226,10 @@ class Router:
             raise AccessRefused("operation not permitted on the default exchange")
 
 
-def _new_route(queues: dict) -> Route:
+def _new_route(queues: dict, histories: tuple | None) -> Route:
     """The Route of these queues, in their order."""
-    if not queues:
+    if not queues and histories is None:
         return UNROUTABLE
     durable = tuple([queue for queue in queues if queue.durable])
     everything = durable if len(durable) == len(queues) else tuple(queues)
-    return Route(everything, durable)
+    return Route(everything, durable, histories)

@@ -1,4 +1,4 @@
-"""Arguments of queues and exchanges: what may be asked for, in RabbitMQ's words when it may not.
+"""Arguments of queues: what may be asked for, in RabbitMQ's words when it may not.
 
 Known arguments are checked when a queue is declared and compared when it is declared again; unknown ones are kept and
 ignored. What this version does not serve yet is refused by name, never ignored.
@@ -126,13 +126,6 @@ def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title
     for name in NOT_SERVED:
         if name in arguments:
             raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")
-
-
-def check_exchange_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
-    """Raises PreconditionFailed when the alternate exchange of a new exchange is not named by a string."""
-    if ALTERNATE in arguments and codec.type_name(arguments[ALTERNATE]) != "longstr":
-        kind = codec.type_name(arguments[ALTERNATE])
-        raise PreconditionFailed(f"invalid type '{kind}' for arg '{ALTERNATE}' in {title}")
 
 
 def check_same(title: str, name: str, received: Any, current: Any) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import cython
 
 from core.errors import AccessRefused, NotFound, PreconditionFailed
+from core.routing.history import NO_STORE
 from protocols.amqp import tables
 from protocols.amqp.errors import AmqpError, SyntaxViolation, UnexpectedFrame
 from protocols.amqp.methods import BasicReturn, encode
-from protocols.amqp.properties import read_expiration
+from protocols.amqp.properties import decode_properties, read_expiration
 
 if cython.compiled:
     from cython.cimports.core.log.commit_log import Waiter
@@ -224,9 +225,11 @@ class Publishing(Waiter):
         route: Route = self._route
         if route is None or self._memo_version != self.router.version:
             found: Exchange = self._exchange_found
-            route = self.router.route(found, self._key, self._headers)
+            route = self.router.route(found, self._key, self._headers, self)
             if found.keyless_route is route or found.routes.get(self._key) is route:
                 self._route = route  # the key alone decides
+        if route.histories is not None:
+            self._remember(message, route.histories)
         result: cython.int = self.publisher.publish(message, route)
         if result == 0 and self._mandatory:
             self._return(message)
@@ -239,6 +242,16 @@ class Publishing(Waiter):
             return {}
         at = self.scan.headers_at - self.scan.origin
         return tables.decode(self._header, at, len(self._header))[0]
+
+    def property_of(self, name: str) -> object:
+        """A property of the message, or None: asked for by an exchange that hashes one."""
+        return decode_properties(self._header).get(name) if self._header else None
+
+    def _remember(self, message: Message, histories: tuple) -> None:
+        """The message went through exchanges with a history; its header may ask to be left out."""
+        if self._headers().get(NO_STORE) is not True:
+            for history in histories:
+                history.remember(message)
 
     def _return(self, message: Message) -> None:
         """basic.return with the whole content, ahead of the confirm."""

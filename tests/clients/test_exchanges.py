@@ -36,6 +36,9 @@ HEADERS = [
     ({"x-match": "any", "x-ignored": 9}, [], [{}, {"x-ignored": 9}]),
     ({"x-match": "all"}, [{}, {"a": 1}], []),
     ({"x-match": "any"}, [], [{}, {"a": 1}]),
+    ({"x-match": "all-with-x", "x-a": 1, "b": 2}, [{"x-a": 1, "b": 2}], [{"b": 2}, {"x-a": 1}, {}]),
+    ({"x-match": "any-with-x", "x-a": 1, "b": 2}, [{"x-a": 1}, {"b": 2}], [{"x-a": 2}, {}]),
+    ({"x-match": "any-with-x"}, [], [{"x-match": "any-with-x"}, {}]),
     ({"x-match": "all", "a": True}, [{"a": True}], [{"a": 1}, {"a": False}, {"a": "true"}]),
 ]
 

@@ -11,6 +11,8 @@ from core.state.records import EXCHANGE, QUEUE
 from protocols.amqp.tables import Int64, UInt8
 from tests.core.state.world import Owner, World, appended, exchange, refuses
 
+HISTORY = "Invalid argument {}, 'x-recent-history-length' must be a positive integer"
+
 
 @pytest.fixture
 def world():
@@ -141,3 +143,51 @@ def test_transient_things_write_no_record(world, topology):
     topology.connection_gone(owner)
     topology.delete_exchange(world.vhost, "x")
     assert appended(world) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "text"),
+    [
+        (
+            "x-consistent-hash",
+            {"hash-header": "h", "hash-property": "timestamp"},
+            "hash-header and hash-property are mutually exclusive",
+        ),
+        ("x-consistent-hash", {"hash-property": "type"}, "Unsupported property: type"),
+        (
+            "x-consistent-hash",
+            {"hash-header": 1},
+            "invalid type 'signedint' for arg 'hash-header' in exchange 'x' in vhost '/'",
+        ),
+        ("x-recent-history", {"x-recent-history-length": UInt8(1)}, HISTORY.format(1)),
+        ("x-recent-history", {"x-recent-history-length": Int64(0)}, HISTORY.format(0)),
+        ("x-recent-history", {"x-recent-history-length": True}, HISTORY.format("true")),
+        (
+            "x-recent-history",
+            {"x-recent-history-length": 10_001},
+            "Invalid argument 10001, 'x-recent-history-length' must not exceed 10000",
+        ),
+    ],
+)
+def test_arguments_of_an_exchange_type_that_cannot_be(world, kind, arguments, text):
+    with refuses(PreconditionFailed, text):
+        exchange(world, "x", kind, arguments=arguments)
+    assert "x" not in world.vhost.router.exchanges
+
+
+def test_arguments_of_another_type_do_not_matter(world):
+    exchange(world, "x", "fanout", arguments={"hash-property": "type", "x-recent-history-length": -1})
+
+
+def test_types_and_their_arguments_outlive_a_restart(world):
+    exchange(world, "c", "x-consistent-hash", arguments={"hash-header": "h"})
+    exchange(world, "r", "x-recent-history", arguments={"x-recent-history-length": Int64(2)})
+    world.declare("q")
+    world.bind("q", "c", "7")
+    world.run()
+    world.crash()
+    exchanges = world.boot().vhost.router.exchanges
+    assert exchanges["c"].by_headers and exchanges["c"].matches(b"", {})[0].destination is world.queue("q")
+    for number in range(3):
+        exchanges["r"].history.remember(number)
+    assert len(exchanges["r"].history) == 2

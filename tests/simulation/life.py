@@ -16,6 +16,7 @@ from core.flow import LOG, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
 from protocols.amqp import tables
+from protocols.amqp.content import Content
 from tests.simulation.disk import SimDisk
 from tests.simulation.loop import EPOCH_SECONDS, SimLoop, SimWorker
 from tests.simulation.store import SimStore
@@ -117,6 +118,7 @@ class Life:
             Disk(self.files, self.engine, world.store, checkpoints, self.readers, world.clean, unsynced_bytes),
             Loop(self.loop.call_soon, self._call_at, self._failed),
             codec=tables,
+            content=Content,
             random_bytes=random.randbytes,
         )
         broker.flow = self.flow

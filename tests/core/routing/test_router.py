@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import AccessRefused, PreconditionFailed
-from core.routing.exchange import KINDS, Exchange
+from core.routing.exchange import Exchange
 from core.routing.router import ROUTES_MAX, Router
 
 
@@ -353,7 +353,7 @@ def test_an_auto_delete_exchange_bound_to_itself_is_not_reported_by_its_own_remo
     assert len(removed.bindings) == 1 and removed.unused == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["direct", "fanout", "topic", "headers", "x-random", "x-modulus-hash"])
 def test_removing_a_queue_with_thousands_of_bindings_looks_at_no_other(kind):
     class Counting(Queue):
         looked_at = 0

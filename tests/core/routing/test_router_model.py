@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.routing.exchange import KINDS, Exchange
+from core.routing.exchange import Exchange
 from core.routing.router import Router
 
+KINDS = ("direct", "fanout", "topic", "headers", "x-recent-history")
 EXCHANGES = ["x0", "x1", "x2", "x3"]
 QUEUES = ["q0", "q1", "q2"]
 KEYS = ["", "a", "b", "a.b"]
@@ -114,7 +115,7 @@ class Model:
         if kind == "topic":
             return topic_match(pattern.split(".") if pattern else [], key.split(".") if key else [])
         return (
-            kind == "fanout"
+            kind in ("fanout", "x-recent-history")
             or kind == "direct"
             and key == pattern
             or kind == "headers"

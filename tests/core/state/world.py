@@ -16,6 +16,7 @@ from core.message import Message
 from core.queue.consumer import Consumer, Gate
 from core.state.records import QUEUE
 from protocols.amqp import tables
+from protocols.amqp.content import Content
 from tests.simulation.disk import SimDisk
 from tests.simulation.store import SimStore
 
@@ -141,7 +142,9 @@ class World:
             return self.loop.call_later((ms - clock.ms) / 1000, callback)
 
         loop = Loop(self.loop.call_soon, call_at, self.failures.append)
-        self.broker = Broker(self.config, clock, disk, loop, codec=tables, random_bytes=self.random.randbytes)
+        self.broker = Broker(
+            self.config, clock, disk, loop, codec=tables, content=Content, random_bytes=self.random.randbytes
+        )
         self.restored = self.broker.start()
         self.topology = self.broker.topology
         self.vhost = self.broker.virtual_host("/")

@@ -1,0 +1,56 @@
+"""Arguments of exchanges, by type of exchange: what may be asked for, in RabbitMQ's and its plugins' words when not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from core.errors import PreconditionFailed, erlang_term
+from core.routing.choosing import HASH_HEADER, HASH_PROPERTIES, HASH_PROPERTY
+from core.routing.history import HISTORY_LENGTH
+from core.state.arguments import ALTERNATE, ArgumentCodec
+
+LENGTH_TYPES = ("byte", "short", "signedint", "long")  # RabbitMQ's plugin takes no unsigned ones
+LENGTH_MAX = 10_000  # messages that one exchange may remember: a new binding gets them in one turn
+
+
+def check_exchange_arguments(codec: ArgumentCodec, kind: str, arguments: dict[str, Any], title: str) -> None:
+    """Raises PreconditionFailed for an argument of a new exchange that cannot be. title: `exchange 'x' in ...`."""
+    _must_be_text(codec, ALTERNATE, arguments, title)
+    check = CHECKS.get(kind)
+    if check is not None:
+        check(codec, arguments, title)
+
+
+def _must_be_text(codec: ArgumentCodec, name: str, arguments: dict[str, Any], title: str) -> None:
+    if name in arguments and codec.type_name(arguments[name]) != "longstr":
+        raise PreconditionFailed(f"invalid type '{codec.type_name(arguments[name])}' for arg '{name}' in {title}")
+
+
+def _consistent_hash(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
+    _must_be_text(codec, HASH_HEADER, arguments, title)
+    _must_be_text(codec, HASH_PROPERTY, arguments, title)
+    if HASH_PROPERTY not in arguments:
+        return
+    if HASH_HEADER in arguments:
+        raise PreconditionFailed("hash-header and hash-property are mutually exclusive")
+    if arguments[HASH_PROPERTY] not in HASH_PROPERTIES:
+        raise PreconditionFailed(f"Unsupported property: {arguments[HASH_PROPERTY]}")
+
+
+def _recent_history(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
+    if HISTORY_LENGTH not in arguments:
+        return
+    length = arguments[HISTORY_LENGTH]
+    if codec.type_name(length) not in LENGTH_TYPES or length <= 0:
+        raise PreconditionFailed(
+            f"Invalid argument {erlang_term(length)}, '{HISTORY_LENGTH}' must be a positive integer"
+        )
+    if length > LENGTH_MAX:
+        raise PreconditionFailed(f"Invalid argument {length}, '{HISTORY_LENGTH}' must not exceed {LENGTH_MAX}")
+
+
+CHECKS: dict[str, Callable[[ArgumentCodec, dict[str, Any], str], None]] = {
+    "x-consistent-hash": _consistent_hash,
+    "x-recent-history": _recent_history,
+}
