@@ -9,7 +9,7 @@ from core.queue.index import ABSENT, CHUNK_BYTES, FOUND, NOT_LOADED
 from core.state.records import BindingFact, ExchangeFact, QueueFact
 from core.state.snapshot import read_chunk
 from tests.simulation.clients import body_of
-from tests.simulation.model import Model, ModelQueue, Violation
+from tests.simulation.model import LATE_MS, Model, ModelQueue, Violation
 
 Contents = dict[int, bytes | None]  # queue offset -> body of what is not settled; None = it was not looked at
 LOOKED_AT = 300  # of a long queue the first so many bodies are read, and each 16th
@@ -37,6 +37,10 @@ def check_running(life: Any, model: Model) -> None:
 
 def _check_queue(queue: Any, known: ModelQueue, model: Model, clock_ms: int) -> None:
     name = known.name
+    if known.unused_since(clock_ms) > LATE_MS:
+        raise Violation(f"{name}: unused for {clock_ms - known.used_ms} ms, its x-expires is {known.expires_ms}")
+    if len(queue.consumers) != known.consumers:
+        raise Violation(f"{name}: {len(queue.consumers)} consumers, there are {known.consumers}")
     if queue.end() != known.end:
         raise Violation(f"{name}: ends at offset {queue.end()}, {known.end} were stored")
     if queue.unacked != len(known.unacked):
@@ -103,7 +107,7 @@ def check_recovered(life: Any, model: Model) -> None:
     exchanges = {fact.name: (fact.kind, True) for fact in facts.of(ExchangeFact)}
     if exchanges != model.now.exchanges:
         raise Violation(f"exchanges {exchanges} came back, {model.now.exchanges} are in the log")
-    bindings = {(fact.source, fact.destination, fact.key) for fact in facts.of(BindingFact)}
+    bindings = {(fact.source, fact.kind, fact.destination, fact.key) for fact in facts.of(BindingFact)}
     if bindings != set(model.now.bindings):
         raise Violation(f"bindings {sorted(bindings)} came back, {sorted(model.now.bindings)} are in the log")
 
@@ -137,7 +141,7 @@ def digest(life: Any) -> dict[str, Any]:
     return {
         "queues": {fact.name: (fact.id, fact.arguments, queues[fact.name].end()) for fact in facts.of(QueueFact)},
         "exchanges": {fact.name: (fact.kind, fact.arguments) for fact in facts.of(ExchangeFact)},
-        "bindings": sorted((fact.source, fact.destination, fact.key) for fact in facts.of(BindingFact)),
+        "bindings": sorted((fact.source, fact.kind, fact.destination, fact.key) for fact in facts.of(BindingFact)),
         "contents": contents(life),
         "next id": facts.next_id,
     }

@@ -106,7 +106,8 @@ class SimGetter(Consumer):
 
 
 class CoreClient:
-    """A channel: publishes with confirms, consumes, gets, settles. It lives as long as the broker."""
+    """A channel of a connection of its own: publishes with confirms, consumes, gets, settles. It lives as long as the
+    broker. leaving = its connection ends, and its exclusive queues go."""
 
     def __init__(self, life: Any, model: Any, unacked_max: int):
         self.life = life
@@ -118,6 +119,7 @@ class CoreClient:
         self.consumers: list[SimConsumer] = []
         self.getters: list[SimGetter] = []
         self.held: dict[int, tuple[ModelQueue, int]] = {}  # delivery tag -> what
+        self.leaving = False
 
     def publish(self, address: tuple[bytes, bytes], body: bytes, persistent: bool, ttl_ms: int) -> None:
         """Publish to (exchange, key), and expect it in the queues that the model names."""
@@ -153,21 +155,41 @@ class CoreClient:
     def consume(self, known: ModelQueue, no_ack: bool, prefetch: int) -> None:
         """Subscribe."""
         broker = self.life.broker
-        queue = broker.topology.queue(self.life.vhost, known.name, None)
+        queue = broker.topology.queue(self.life.vhost, known.name, self)
         consumer = SimConsumer(self, queue, known, no_ack, prefetch)
         self.consumers.append(consumer)
+        known.consumers += 1
         queue.add_consumer(consumer)
         broker.topology.consumer_added(self.life.vhost, queue)
+        known.used_ms = self.life.clock.ms
 
     def cancel(self, consumer: SimConsumer) -> None:
         """End a subscription; what it holds stays ackable."""
         self.consumers.remove(consumer)
-        consumer.queue.remove_consumer(consumer)
-        self.life.broker.topology.consumer_gone(self.life.vhost, consumer.queue)
+        self._leave(consumer)
+
+    def _leave(self, consumer: SimConsumer) -> None:
+        """An auto-delete queue goes with its last consumer, and no other."""
+        queue, known, log = consumer.queue, consumer.known, self.life.broker.log
+        queue.remove_consumer(consumer)
+        known.consumers -= 1
+        self.life.observe()
+        start = log.appended
+        goes = not queue.deleted and known.auto_delete and not known.consumers
+        stays = not queue.deleted and not goes
+        self.life.broker.topology.consumer_gone(self.life.vhost, queue)
+        known.used_ms = self.life.clock.ms
+        if stays == queue.deleted:
+            raise Violation(f"{known.name}: deleted {queue.deleted} after a consumer, {known.consumers} are left")
+        if goes:
+            self.model.changed(start, log.appended, "delete_queue", known.name)
 
     def get(self, known: ModelQueue, no_ack: bool) -> None:
         """Ask for one message."""
-        queue = self.life.broker.topology.queue(self.life.vhost, known.name, None)
+        topology = self.life.broker.topology
+        queue = topology.queue(self.life.vhost, known.name, self)
+        topology.queue_used(self.life.vhost, queue)
+        known.used_ms = self.life.clock.ms
         getter = SimGetter(self, queue, known, no_ack)
         self.getters.append(getter)
         queue.park(getter)
@@ -215,5 +237,14 @@ class CoreClient:
         self.unacked.return_all()
         self._forget(list(self.held), True)
         for consumer in consumers:
-            consumer.queue.remove_consumer(consumer)
-            self.life.broker.topology.consumer_gone(self.life.vhost, consumer.queue)
+            self._leave(consumer)
+
+    def disconnect(self) -> None:
+        """The connection ends: its exclusive queues go. Another connection takes its place."""
+        self.close()
+        self.leaving = True
+        self.life.broker.topology.connection_gone(self)
+        self.leaving = False
+        left = [known.name for known in self.model.now.queues.values() if known.owner is self]
+        if left:
+            raise Violation(f"{left}: still there, though the connection that they are exclusive to is gone")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from core.disk.files import FileOps
 
@@ -102,6 +102,8 @@ class SimDisk(FileOps):
         self.step()
         file = self._files.get(path)
         if file is None:
+            if self.used + BLOCK_BYTES > self.capacity:  # a name takes space, too
+                self._refuse_full()
             file = self._files[path] = SimFile()
             self._journal.append((path, file))
         fd = self._next_fd
@@ -122,12 +124,15 @@ class SimDisk(FileOps):
         blocks = range(at // BLOCK_BYTES, (at + len(data) - 1) // BLOCK_BYTES + 1)
         wanted = sum(BLOCK_BYTES for block in blocks if block not in file.blocks)
         if self.used + wanted > self.capacity:
-            self.full_errors += 1
-            raise OSError(errno.ENOSPC, "No space left on device")
+            self._refuse_full()
         self.used += wanted
         file.write(at, data)
         self.step()
         return len(data)
+
+    def _refuse_full(self) -> NoReturn:
+        self.full_errors += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     def forget(self, fd: int, at: int, size: int) -> None:
         """See FileOps. There is no page cache."""

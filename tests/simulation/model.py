@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from core.state.records import EXCHANGE, QUEUE
+
+LATE_MS = 5  # a timer of the loop may be so late
+
 
 class Violation(AssertionError):
     """The broker did what it must not do."""
@@ -30,12 +34,20 @@ class Unit:
 
 @dataclass
 class ModelQueue:
-    """units = what is not settled, by queue offset, ascending; unacked = those of them that a consumer holds."""
+    """units = what is not settled, by queue offset, ascending; unacked = those of them that a consumer holds.
+
+    auto_delete, owner (the client that it is exclusive to, or None), expires_ms (x-expires, 0 = never)   as declared
+    used_ms = when it was last used, as x-expires counts; consumers = how many it has
+    """
 
     name: str
     id: int
     durable: bool
-    ttl_ms: int = -1
+    auto_delete: bool = False
+    owner: Any = None
+    expires_ms: int = 0
+    used_ms: int = 0
+    consumers: int = 0
     end: int = 0
     units: dict[int, Unit] = field(default_factory=dict)
     unacked: set[int] = field(default_factory=set)
@@ -44,6 +56,12 @@ class ModelQueue:
     def ready(self) -> list[int]:
         """The offsets that a consumer may be given, ascending."""
         return [offset for offset in self.units if offset not in self.unacked]
+
+    def unused_since(self, clock_ms: int) -> int:
+        """For how many ms it should be gone, by x-expires; negative: it should be there."""
+        if not self.expires_ms or self.consumers:
+            return -1
+        return clock_ms - self.used_ms - self.expires_ms
 
     def settle(self, offsets: Any) -> None:
         """These are done."""
@@ -54,29 +72,38 @@ class ModelQueue:
 
 @dataclass
 class State:
-    """Exchanges: name -> (kind, durable); bindings: (source, queue name, key) -> durable."""
+    """Exchanges: name -> (kind, durable); bindings: (source, QUEUE or EXCHANGE, its name, key) -> durable."""
 
     queues: dict[str, ModelQueue] = field(default_factory=dict)
     exchanges: dict[str, tuple[str, bool]] = field(default_factory=dict)
-    bindings: dict[tuple[str, str, bytes], bool] = field(default_factory=dict)
+    bindings: dict[tuple[str, str, str, bytes], bool] = field(default_factory=dict)
 
     def drop_queue(self, name: str) -> None:
         """The queue goes, with its bindings."""
         self.queues.pop(name, None)
-        self.bindings = {key: durable for key, durable in self.bindings.items() if key[1] != name}
+        self.bindings = {key: durable for key, durable in self.bindings.items() if key[1:3] != (QUEUE, name)}
 
     def drop_exchange(self, name: str) -> None:
-        """The exchange goes, with its bindings."""
+        """The exchange goes, with its bindings, from it and to it."""
         self.exchanges.pop(name, None)
-        self.bindings = {key: durable for key, durable in self.bindings.items() if key[0] != name}
+        ends = {key: (key[0], key[2] if key[1] == EXCHANGE else "") for key in self.bindings}
+        self.bindings = {key: durable for key, durable in self.bindings.items() if name not in ends[key]}
 
     def route(self, exchange: str, key: bytes) -> set[str]:
         """Names of the queues that a message goes to."""
         if not exchange:
             name = key.decode()
             return {name} if name in self.queues else set()
-        kind = self.exchanges[exchange][0]
-        return {queue for source, queue, bound in self.bindings if source == exchange and _matches(kind, bound, key)}
+        found, reached = set(), [exchange]
+        for source in reached:  # grows as we go
+            kind = self.exchanges[source][0]
+            for origin, to, name, bound in self.bindings:
+                if origin == source and _matches(kind, bound, key):
+                    if to == QUEUE:
+                        found.add(name)
+                    elif name not in reached:
+                        reached.append(name)
+        return found
 
     def keep_durable(self) -> None:
         """A restart: what is transient is gone, nobody holds anything."""
@@ -188,13 +215,23 @@ class Model:
         if not unit.expires_ms or unit.expires_ms > clock_ms:
             raise Violation(f"{queue.name}: offset {offset} ({unit.body[:24]!r}) is missing: never settled nor expired")
 
+    def deleting(self, name: str, clock_ms: int) -> None:
+        """The broker is about to delete a queue by itself: its owner must be leaving, or its time over."""
+        queue = self.now.queues.get(name)
+        if queue is None:
+            raise Violation(f"{name}: is to be deleted, and is not there")
+        if queue.owner is not None and queue.owner.leaving:
+            return
+        if queue.unused_since(clock_ms) < 0:
+            raise Violation(f"{name}: is to be deleted, used {clock_ms - queue.used_ms} ms ago ({queue.expires_ms})")
+
     def promise(self, offset: int) -> None:
         """A client was told that what the log holds up to here is safe."""
         self.promised = max(self.promised, offset)
 
     # -- the end of a life
 
-    def restarted(self, tail: int) -> None:
+    def restarted(self, tail: int, clock_ms: int) -> None:
         """The broker came back with a log that ends at `tail`: go back to what is true at that offset."""
         if tail < self.promised:
             raise Violation(f"the log ends at {tail}, but a client was told that it is safe up to {self.promised}")
@@ -208,6 +245,7 @@ class Model:
                     state.queues[name].doubtful.update(offsets)
         state.keep_durable()
         for name, queue in state.queues.items():
+            queue.used_ms = clock_ms  # as in RabbitMQ, x-expires counts anew
             before = self.now.queues.get(name)
             units = before.units if before is not None and before.id == queue.id else {}
             for offset, unit in queue.units.items():
@@ -252,9 +290,9 @@ class Model:
         state.drop_exchange(name)
 
     @staticmethod
-    def _bind(state: State, source: str, queue: str, key: bytes, durable: bool) -> None:
-        state.bindings[source, queue, key] = durable
+    def _bind(state: State, source: str, destination: tuple[str, str], key: bytes, durable: bool) -> None:
+        state.bindings[source, *destination, key] = durable
 
     @staticmethod
-    def _unbind(state: State, source: str, queue: str, key: bytes) -> None:
-        state.bindings.pop((source, queue, key), None)
+    def _unbind(state: State, source: str, destination: tuple[str, str], key: bytes) -> None:
+        state.bindings.pop((source, *destination, key), None)

@@ -82,11 +82,12 @@ class Simulation:
                 raise Violation(f"the log was refused: {error}") from error
         self.life.observe = self.observe
         self.life.entered = {}
-        self.model.restarted(tail)
+        self.model.restarted(tail, self.life.clock.ms)
         checkers.check_recovered(self.life, self.model)
         self.model.promise(tail)
         self.durable = tail
         self._watch_turns()
+        self._watch_deletions()
         self.workload = Workload(self.life, self.model, self.random, self.names)
 
     def _watch_turns(self) -> None:
@@ -100,6 +101,23 @@ class Simulation:
             return gather(settled)
 
         checkpointer.gather = watched
+
+    def _watch_deletions(self) -> None:
+        """Tell the model of queues that the broker deletes by itself: exclusive ones and those with x-expires."""
+        life, model, log = self.life, self.model, self.life.broker.log
+        lifetimes = life.broker.topology._lifetimes
+        delete = lifetimes._delete
+
+        def watched(vhost: Any, queues: Any) -> None:
+            self.observe()
+            for queue in queues:
+                model.deleting(queue.name, life.clock.ms)
+            start = log.appended
+            delete(vhost, queues)
+            for queue in queues:
+                model.changed(start, log.appended, "delete_queue", queue.name)
+
+        lifetimes._delete = watched
 
     def _compare_ways(self) -> None:
         """Come back on a copy of the disk without the store, or with an earlier checkpoint: it must be the same."""
@@ -196,7 +214,7 @@ class Simulation:
         for publisher in self.workload.publishers:
             publisher.lose()
         for client in self.workload.clients:
-            client.close()
+            client.disconnect()
         clean = self.life.stop()
         self.observe()
         if self.life.failure is not None:
@@ -246,9 +264,10 @@ class Simulation:
         client.gate.limit = 0
         client.unacked_max = 1 << 30
         for known in list(self.model.now.queues.values()):
-            client.consume(known, True, 0)
+            if known.owner in (None, client):
+                client.consume(known, True, 0)
         for other in self.workload.clients[1:]:
-            other.close()
+            other.disconnect()
         self._run(SETTLE_SECONDS)
         checkers.check_running(self.life, self.model)
         for name, queue in self.life.vhost.queues.items():

@@ -61,8 +61,29 @@ def test_what_came_back_after_a_failed_sync_survives_a_power_failure(seed):
     assert started(world, seed)[1] == tail
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_what_came_back_of_all_batches_whose_one_flush_failed_survives_a_power_failure(seed):
+    world = World(Random(seed), SIZES._replace(flush="async"))
+    life, _ = started(world, seed)
+    life.run(1.0)  # what the start wrote is synced
+    batches = life.broker.log.batches
+    for number in range(4):
+        declare(life, f"batch {number}")
+        life.run(0.05)
+    assert life.broker.log.batches == batches + 4
+    world.disk.fail_sync = 0  # of the flush that is due 0.5 s after the first of them
+    life.run(0.5)
+    assert world.disk.sync_errors == 1
+    world.disk.stop()
+    life, tail = started(world, seed)
+    assert len(life.vhost.queues) == 32
+    world.disk.crash()
+    life, again = started(world, seed)
+    assert again == tail and len(life.vhost.queues) == 32
+
+
 def test_a_flush_due_while_a_batch_waits_for_space_does_not_stop_the_broker():
-    world = World(Random(1), SIZES._replace(flush="async"))
+    world = World(Random(1), SIZES._replace(flush="async", ahead_bytes=4 << 10))
     life, _ = started(world, 1)
     life.run(0.1)  # a flush is due 0.5 s after the first batch
     world.disk.capacity = 0
@@ -70,6 +91,7 @@ def test_a_flush_due_while_a_batch_waits_for_space_does_not_stop_the_broker():
         declare(life, f"queue {number}")
     life.run(2.0)
     assert life.engine.full and life.broker.log.committed < life.broker.log.appended
+    assert life.engine.tail() > life.files.end, "what waits belongs into a segment that cannot be made"
     assert life.failure is None
     world.disk.capacity = 1 << 20
     life.run(10.0)
