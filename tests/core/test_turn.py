@@ -94,11 +94,10 @@ def test_whoever_has_more_than_its_share_waits_for_the_others(turn, soon):
     turn.activate(greedy)
     turn.activate(modest)
     soon.pop()()
-    share = noted[0][1]
-    assert noted[:2] == [(greedy, share), (modest, 3)] and share <= 1000
+    assert noted == [(greedy, 1000), (modest, 3)], "a queue's share of a turn"
     while soon:
         soon.pop()()
-    assert greedy.left == 0 and all(made <= share for _, made in noted)
+    assert greedy.left == 0 and all(made <= 1000 for _, made in noted)
 
 
 def test_a_turn_makes_no_more_than_two_thousand_deliveries_and_goes_on_where_it_stopped(turn, soon):
