@@ -21,12 +21,13 @@ from core.log.reader import Reader
 from core.log.record import STATE
 from core.log.recovery import scan
 from core.log.retention import Retention
+from core.policies import Policies
 from core.publish import Publisher
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
 from core.schedule import Schedule
 from core.state.apply import Applier
-from core.state.arguments import TTL, ArgumentCodec, table_of
+from core.state.arguments import ArgumentCodec, table_of
 from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
@@ -70,6 +71,7 @@ class Broker:
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
+    policies     what applies; whoever replaces them after start() calls topology.policies_changed()
     access, passwords, flow, metrics, report, cluster_name, started   are the gateway's to set
     """
 
@@ -87,6 +89,7 @@ class Broker:
         self.config = config
         self.clock = clock
         self.model = Model()
+        self.policies = Policies()
         self.turn: Any = Turn(clock, loop.soon)
         self.schedule = Schedule(loop.call_at, clock)
         self.connections: set[Any] = set()
@@ -107,7 +110,8 @@ class Broker:
         """Recover and be ready to serve. Raises LogCorrupt, StoreRefused."""
         disk = self._disk
         disk.store.open()
-        applier = Applier(self.model, self._make_queue, partial(table_of, self._codec))
+        decode = partial(table_of, self._codec)
+        applier = Applier(self.model, self._make_queue, decode, self.policies.configure_exchange)
         restored = restore(disk.store, applier, self._scan)
         disk.engine.start(restored.log.tail)
         self._build_log(restored.log.counters)
@@ -164,7 +168,7 @@ class Broker:
             behind=lambda behind: self.flow.set_alarm(BEHIND, behind),
         )
         change_ports = ChangePorts(
-            self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits
+            self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits, self.policies
         )
         changes = Changes(self.model, applier, change_ports)
         histories = Histories(self.publisher, self.clock, self._content)
@@ -191,7 +195,7 @@ class Broker:
         queue: Any = kind((fact.id, fact.vhost.encode(), fact.name), fact.durable, self.turn, self.tail)
         queue.cold = self.cold
         queue.wake_at = self.schedule.wake_at
-        queue.ttl_ms = int(arguments.get(TTL, -1))
+        queue.configure(self.policies.settings(fact, arguments))
         if slot is not None:
             queue.adopt(slot)
         return queue

@@ -1,4 +1,4 @@
-"""When a queue goes by itself: with its owner, after its last consumer, or unused for its x-expires time.
+"""When a queue goes by itself: with its owner, after its last consumer, or unused for too long.
 
 Unused = no consumers, and neither got from nor declared again. Using a queue only notes the time; its one entry in the
 schedule looks when it comes up.
@@ -18,7 +18,7 @@ Delete = Callable[[Any, list[Any]], None]
 
 
 class Expiry:
-    """A queue with x-expires: how long, when it was last used, and the entry that will look."""
+    """A queue that expires: how long, when it was last used, and the entry that will look."""
 
     __slots__ = ("vhost", "after_ms", "used_ms", "entry")
 
@@ -69,10 +69,13 @@ class Lifetimes:
             done()
 
     def expire_after(self, vhost: Any, queue: Any, after_ms: int) -> None:
-        """`queue` was declared with x-expires."""
-        expiry = Expiry(vhost, after_ms, self._clock.tick())
-        self._expiries[queue] = expiry
-        self._watch(queue, expiry)
+        """`queue` goes when it was not used for that long, from now on; -1 = never."""
+        expiry = self._expiries.pop(queue, None)
+        if expiry is not None and expiry.entry is not None:
+            self._schedule.cancel(expiry.entry)
+        if after_ms >= 0:
+            expiry = self._expiries[queue] = Expiry(vhost, after_ms, self._clock.tick())
+            self._watch(queue, expiry)
 
     def used(self, queue: Any) -> None:
         """Somebody got from the queue, declared it again, began or ceased to consume from it."""
@@ -96,9 +99,7 @@ class Lifetimes:
 
     def forget(self, queue: Any) -> None:
         """The queue was deleted."""
-        expiry = self._expiries.pop(queue, None)
-        if expiry is not None and expiry.entry is not None:
-            self._schedule.cancel(expiry.entry)
+        self.expire_after(None, queue, -1)
         owned = self._owned.get(queue.owner)
         if owned is not None:
             owned.pop(queue, None)

@@ -12,7 +12,6 @@ from typing import Any
 from core.errors import AccessRefused, NotFound, PreconditionFailed
 from core.state.arguments import (
     CLASSIC,
-    EXPIRES,
     QUEUE_TYPE,
     QUORUM,
     block_of,
@@ -59,7 +58,22 @@ class Topology:
         """After recovery: queues with x-expires count as used now (as in RabbitMQ)."""
         for fact in self._model.facts.of(QueueFact):
             vhost = self._model.vhosts[fact.vhost]
-            self._watch_expiry(vhost, vhost.queues[fact.name], table_of(self._codec, fact.arguments))
+            self._watch_expiry(vhost, vhost.queues[fact.name])
+
+    def policies_changed(self) -> None:
+        """Let every queue and exchange take on what the policies say now."""
+        policies = self._ports.policies
+        for vhost in self._model.vhosts.values():
+            for queue in vhost.queues.values():
+                fact = self._model.fact_of(queue)
+                before, settings = queue.settings, policies.settings(fact, table_of(self._codec, fact.arguments))
+                if settings != before:
+                    queue.configure(settings)
+                if settings.expires_ms != before.expires_ms:
+                    self._watch_expiry(vhost, queue)
+            for exchange in vhost.router.exchanges.values():
+                policies.configure_exchange(vhost.name, exchange)
+            vhost.router.touch()
 
     # -- virtual hosts
 
@@ -140,7 +154,7 @@ class Topology:
         queue = vhost.queues[name]
         if exclusive:
             self._lifetimes.own(vhost, queue, owner)
-        self._watch_expiry(vhost, queue, arguments)
+        self._watch_expiry(vhost, queue)
         return queue
 
     def _check_same_queue(self, vhost: VirtualHost, queue: Any, received: tuple[Any, ...], owner: Any) -> None:
@@ -199,9 +213,8 @@ class Topology:
         """Delete the connection's exclusive queues: what does not fit one turn in the next ones; then done()."""
         self._lifetimes.owner_gone(owner, done)
 
-    def _watch_expiry(self, vhost: VirtualHost, queue: Any, arguments: dict[str, Any]) -> None:
-        if EXPIRES in arguments:
-            self._lifetimes.expire_after(vhost, queue, int(arguments[EXPIRES]))
+    def _watch_expiry(self, vhost: VirtualHost, queue: Any) -> None:
+        self._lifetimes.expire_after(vhost, queue, queue.settings.expires_ms)
 
     def _delete_queues(self, vhost: VirtualHost, queues: list[Any]) -> None:
         """Delete queues of one virtual host, and the exchanges that nothing is bound to any more, as one record."""

@@ -30,6 +30,7 @@ cdef class Queue(Source):
     cdef public bint reading, stopped, settled, deleted
     cdef bint _expiring
     cdef public object owner
+    cdef readonly object settings
     cdef public long long published, delivered, acked, redelivered, expired
     cdef readonly long long code
     cpdef long long end(self) except? -1

@@ -43,24 +43,28 @@ class Queue(Source):
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
         Source.__init__(self)
         self.id, self.vhost, self.name = identity
-        self.durable = durable
-        self.turn = turn
-        self.tail = tail
+        self.durable, self.turn, self.tail = durable, turn, tail
         self.index = Index() if durable else None
         self.held = None if durable else Held()
         self.cursor = Cursor()
-        self.next = self.redelivered_below = 0
+        self.next = self.redelivered_below = self.code = 0
         self._returned = []
         self.ready = self.unacked = 0
         self._ring = Ring()
         self.consumers = self._ring.consumers
         self._parked = []
         self.ttl_ms = -1
-        self.cold = self.wake_at = self.owner = None
+        self.cold = self.wake_at = self.owner = self.settings = None
         self.ahead = {}
         self.reading = self.stopped = self.settled = self.deleted = self._expiring = False
         self.published = self.delivered = self.acked = self.redelivered = self.expired = 0
-        self.code = 0
+
+    def configure(self, settings) -> None:
+        """Take on what arguments and policies ask for (core/state/settings.py), at first and when that changes."""
+        self.settings, self.ttl_ms = settings, settings.ttl_ms
+        if self.ready > 0 and self.wake_at is not None:
+            self._expiring = True  # a transient queue's messages go by the new time, those in the log by their own
+            self._watch()
 
     @property
     def bytes_held(self) -> int:
@@ -296,8 +300,7 @@ class Queue(Source):
         """Settle everything that is ready and return how many messages that were."""
         if self.stopped:
             self.stopped = self.reading = False
-        count = self.ready
-        end = self.end()
+        count, end = self.ready, self.end()
         for offset in self._returned:
             self.settle(offset)
         self._returned = []

@@ -2,7 +2,7 @@ cdef class Exchange:
     cdef readonly str name, kind
     cdef readonly bint durable, auto_delete, internal, by_key, by_headers, by_chance
     cdef readonly dict arguments
-    cdef readonly str alternate
+    cdef public str alternate
     cdef readonly object by_property, history
     cdef dict _bindings
     cdef object _table, _check

@@ -41,14 +41,19 @@ PREDECLARED_NAMES = frozenset(name for name, _, _ in PREDECLARED) | {""}
 
 class Applier:
     """make_queue(fact, arguments, slot) makes a Queue, with what replay found of it or None; decode_arguments(block)
-    gives the dict of an argument table."""
+    gives the dict of an argument table; configure(vhost name, exchange) gives an exchange what policies ask for."""
 
     def __init__(
-        self, model: Model, make_queue: Callable[..., Any], decode_arguments: Callable[[bytes], dict[str, Any]]
+        self,
+        model: Model,
+        make_queue: Callable[..., Any],
+        decode_arguments: Callable[[bytes], dict[str, Any]],
+        configure: Callable[[str, Any], None],
     ):
         self.model = model
         self.replay: Replay | None = None  # while replaying
         self._make_queue = make_queue
+        self._configure = configure
         self._decode_arguments = decode_arguments
 
     def state(self, body: bytes, offset: int) -> None:
@@ -104,7 +109,9 @@ class Applier:
             return
         router = Router()
         for name, kind, internal in PREDECLARED:
-            router.add_exchange(Exchange(name, kind, durable=True, internal=internal))
+            exchange = Exchange(name, kind, durable=True, internal=internal)
+            self._configure(fact.name, exchange)
+            router.add_exchange(exchange)
         self.model.vhosts[fact.name] = VirtualHost(fact.name, router)
 
     def _vhost_removed(self, record: VhostRemoved, offset: int) -> None:
@@ -135,6 +142,7 @@ class Applier:
                 internal=fact.internal,
                 arguments=self._decode_arguments(fact.arguments),
             )
+            self._configure(fact.vhost, exchange)
             router.add_exchange(exchange)
 
     def _exchanges_deleted(self, record: ExchangesDeleted, offset: int) -> None:

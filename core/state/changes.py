@@ -22,6 +22,7 @@ class Ports(NamedTuple):
     deleted(queue)    hears of every queue that is gone
     random_bytes(n)   is where names come from
     limits            has queues, exchanges, bindings
+    policies          say what applies to a queue or exchange (core/policies.py)
     """
 
     append: Callable[[bytes], int]
@@ -29,6 +30,7 @@ class Ports(NamedTuple):
     codec: ArgumentCodec
     random_bytes: Callable[[int], bytes]
     limits: Any
+    policies: Any
 
 
 def queue_title(vhost: VirtualHost, name: str) -> str:

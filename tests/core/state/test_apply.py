@@ -35,7 +35,7 @@ class Replayed:
     def __init__(self):
         self.model = Model()
         self.offset = 0
-        self.applier = Applier(self.model, self.make_queue, lambda block: table_of(tables, block))
+        self.applier = Applier(self.model, self.make_queue, lambda block: table_of(tables, block), lambda *_: None)
         self.replay = Replay(self.applier.state, lambda queue_id, number: None, lambda slots: None)
         self.applier.begin_replay(self.replay)
 
