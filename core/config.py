@@ -66,12 +66,12 @@ def _within(group: str, values: msgspec.Struct, bounds: dict[str, tuple[int, int
 
 
 class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keys `listeners.*`: HOST:PORT, [v6]:PORT, unix:PATH, or off."""
+    """Keys `listeners.*`: HOST:PORT, [v6]:PORT, unix:PATH, or off. Those of TLS_LISTENERS wait for `tls.cert`."""
 
     amqp: str = "127.0.0.1:5672"
     http: str = "127.0.0.1:15672"
     metrics: str = "127.0.0.1:15692"
-    amqps: str = "off"
+    amqps: str = "127.0.0.1:5671"
     mqtt: str = "off"
     mqtts: str = "off"
     stomp: str = "off"
@@ -92,7 +92,29 @@ class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ConfigError(key, value, "HOST:PORT, [v6]:PORT, unix:PATH or off") from None
 
 
-SERVED = ("amqp", "http", "metrics")
+SERVED = ("amqp", "amqps", "http", "metrics")
+TLS_LISTENERS = ("amqps", "mqtts", "stomps", "https")  # off until there is a certificate
+
+
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `tls.*`: the certificate that TLS listeners show, and what they ask of a client's."""
+
+    cert: str = ""
+    key: str = ""
+    ca: str = ""
+    verify: Literal["none", "optional", "required"] = "none"
+    login_from: Literal["distinguished_name", "common_name", "subject_alternative_name"] = "distinguished_name"
+    login_san_type: Literal["dns", "ip", "email", "uri", "other_name"] = "dns"
+    login_san_index: int = 0
+
+    def __post_init__(self) -> None:
+        _within("tls", self, {"login_san_index": (0, 1000)})
+        for name, other in (("key", "cert"), ("cert", "key")):
+            if getattr(self, other) and not getattr(self, name):
+                raise ConfigError(f"tls.{name}", "", f"the path of a PEM file, as tls.{other} is set")
+        if self.verify != "none" and not self.ca:
+            allowed = f"the path of a PEM file with the CAs of clients, as tls.verify is {self.verify}"
+            raise ConfigError("tls.ca", "", allowed)
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,6 +222,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     data_dir: str = "./mqgateway-data"
     listeners: Listeners = Listeners()
+    tls: TlsConfig = TlsConfig()
     log: LogConfig = LogConfig()
     limits: Limits = Limits()
     amqp: AmqpConfig = AmqpConfig()

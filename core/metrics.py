@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -19,6 +19,8 @@ class Metrics:
     connections_closed: int = 0
     unexpected_errors: int = 0
     cold_read_errors: int = 0
+    tls_handshakes_failed: int = 0
+    tls_certificate_expires: dict[str, float] = field(default_factory=dict)  # file -> Unix time, seconds
 
     def absorb(self, queue) -> None:
         """Take over a deleted queue's counts."""

@@ -25,6 +25,10 @@ class ListenError(Exception):
     """An address that cannot be bound: one line that names the listener, the address and the reason."""
 
 
+class TlsError(Exception):
+    """A file that TLS cannot use: one line that names the key, the file and the reason."""
+
+
 def addresses(listeners) -> dict[str, Endpoint]:
     """The listeners that are on: name -> where."""
     found = {}

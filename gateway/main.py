@@ -48,7 +48,7 @@ def fail(text: str, code: int) -> None:
 def run(config: Config, ready_file: str | None) -> int:
     """Run the service on its event loop and return the exit code."""
     from gateway.definitions import DefinitionsError
-    from gateway.listeners import ListenError
+    from gateway.listeners import ListenError, TlsError
     from gateway.service import Service
 
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -60,7 +60,7 @@ def run(config: Config, ready_file: str | None) -> int:
         fail(str(error), EX_CANTCREAT)
     except LogCorrupt as error:
         fail(str(error), EX_DATAERR)
-    except DefinitionsError as error:
+    except (DefinitionsError, TlsError) as error:
         fail(str(error), EX_CONFIG)
     except OSError as error:
         fail(f"the data directory cannot be used: {error}", EX_IOERR)

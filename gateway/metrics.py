@@ -23,6 +23,7 @@ class BrokerCollector:
         yield from self._messages()
         yield from self._log()
         yield from self._flow()
+        yield from self._tls()
 
     def _objects(self) -> Iterator[Metric]:
         broker = self._broker
@@ -99,6 +100,17 @@ class BrokerCollector:
         yield counter("mq_loop_turns", "Turns of the event loop with work in them", broker.turn.turns)
         yield gauge("mq_clock_skew_seconds", "Wall clock ahead of the broker's clock", broker.clock.skew_ms / 1000)
 
+    def _tls(self) -> Iterator[Metric]:
+        metrics = self._broker.metrics
+        now = self._broker.clock.tick() / 1000
+        text = "Seconds until the certificate that TLS listeners show expires, negative when it has"
+        family = GaugeMetricFamily("mq_tls_certificate_expiry_seconds", text, labels=["file"])
+        for file, expires in metrics.tls_certificate_expires.items():
+            family.add_metric([file], expires - now)
+        yield family
+        text = "TLS connections that ended before their handshake"
+        yield counter("mq_tls_handshakes_failed", text, metrics.tls_handshakes_failed)
+
 
 def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     """A family of one sample."""
@@ -108,7 +120,6 @@ def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 def counter(name: str, text: str, value: float) -> CounterMetricFamily:
     """A family of one sample that only grows."""
     return CounterMetricFamily(name, text, value=value)
-
 
 
 def exposition(broker) -> bytes:

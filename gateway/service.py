@@ -21,7 +21,7 @@ from core import uncompiled_because
 from core.access import Access
 from core.broker import Broker, Disk, Loop
 from core.clock import Clock
-from core.config import SERVED, Config
+from core.config import SERVED, TLS_LISTENERS, Config, Listeners
 from core.disk.batch_writer import BatchWriter, available
 from core.disk.files import DataDirectory, SegmentFiles
 from core.disk.store import Store
@@ -30,8 +30,9 @@ from core.flow import LOG, MEMORY, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
 from gateway import definitions
+from gateway.accepted import Accepted
 from gateway.connection import Connection
-from gateway.listeners import addresses, bound_address, open_socket, peer_address, tune_socket, write_ready_file
+from gateway.listeners import addresses, bound_address, open_socket, write_ready_file
 from gateway.memory import give_back_memory, memory_limit, memory_used
 from gateway.passwords import THREADS, Passwords
 from protocols.amqp import tables
@@ -63,12 +64,14 @@ class Service:
         self._seen_messages = 0
 
     async def run(self) -> int:
-        """Live, and return the exit code. Raises ListenError, StoreRefused, LogCorrupt, DefinitionsError."""
+        """Live, and return the exit code. Raises ListenError, TlsError, StoreRefused, LogCorrupt, DefinitionsError."""
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop)
-        sockets = {name: open_socket(name, place) for name, place in self._served().items()}
+        served = self._served()
+        self._tls = self._load_tls() if served.keys() & set(TLS_LISTENERS) else None
+        sockets = {name: open_socket(name, place) for name, place in served.items()}
         try:
             self._assemble()
             self._recover()
@@ -81,11 +84,20 @@ class Service:
         return await self._shut_down() if code == EX_OK else code
 
     def _served(self) -> dict[str, Any]:
-        """The listeners that are on and that this version has."""
+        """The listeners that are on and that this version has. Without a certificate those with TLS are not on."""
         found = addresses(self.config.listeners)
+        for name in TLS_LISTENERS if not self.config.tls.cert else ():
+            place = found.pop(name, None)
+            if place is not None and getattr(self.config.listeners, name) != getattr(Listeners(), name):
+                log.warning("listener is off until tls.cert and tls.key are set", extra={"listener": name})
         for name in sorted(set(found) - set(SERVED)):
             log.warning("listener is not served by this version", extra={"listener": name})
         return {name: place for name, place in found.items() if name in SERVED}
+
+    def _load_tls(self) -> Any:
+        from gateway.tls import TlsListeners  # with its library 50 ms and 3 MB: only for who uses it
+
+        return TlsListeners(self.config, self._full, self._enter, self._lost)
 
     def _assemble(self) -> None:
         """Build the broker on this machine's disk, loop and clock."""
@@ -189,12 +201,15 @@ class Service:
             )  # fmt: skip
 
     def _reload(self) -> None:
-        """SIGHUP: read the definitions again; what cannot be used changes nothing."""
-        path = self.config.definitions.file
-        if not path:
-            log.info("nothing to reload: definitions.file is not set")
-            return
+        """SIGHUP: read definitions and certificates again; what cannot be used changes nothing."""
+        if self.config.definitions.file:
+            self._reload_definitions(self.config.definitions.file)
+        if self._tls is not None:
+            self._tls.reload(self._workers["passwords"])
+        elif not self.config.definitions.file:
+            log.info("nothing to reload: neither definitions.file nor tls.cert is in use")
 
+    def _reload_definitions(self, path: str) -> None:
         def loaded(result: Any) -> None:
             try:
                 if isinstance(result, Exception):
@@ -212,6 +227,9 @@ class Service:
         bound = {name: bound_address(listening) for name, listening in sockets.items()}
         if "amqp" in sockets:
             self._servers.append(await self._loop.create_server(self._accept_amqp, sock=sockets.pop("amqp").dup()))
+        if self._tls is not None:
+            self._tls.start(self.clock, self.broker.metrics)
+            self._tls.listen(sockets.pop("amqps").dup(), self._new_amqp)
         if sockets:
             from gateway.http import server
 
@@ -230,18 +248,26 @@ class Service:
 
     def _accept_amqp(self) -> Any:
         """One connection. Its peer learns the address when the socket is there."""
-        return self._connection(AmqpConnection(self.broker, self._loop.time()))
+        connection = Accepted(self._new_amqp(), self.clock, self._lost)
+        connection.refused = self._full()
+        self._enter(connection)
+        return connection
 
-    def _connection(self, peer: Any) -> Any:
-        connection = Accepted(peer, self.clock, self._lost)
-        connection.refused = len(self._connections) >= self.config.limits.connections or self._stopping
+    def _new_amqp(self) -> AmqpConnection:
+        return AmqpConnection(self.broker, self._loop.time())
+
+    def _full(self) -> bool:
+        """Whether one connection more is too many."""
+        coming = 0 if self._tls is None else self._tls.handshakes
+        return len(self._connections) + coming >= self.config.limits.connections or self._stopping
+
+    def _enter(self, connection: Any) -> None:
         connection.output_bytes = self.config.limits.output_bytes
         self._connections.add(connection)
         self.broker.metrics.connections_opened += 1
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_SECONDS, self._tick)
-        return connection
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -293,6 +319,8 @@ class Service:
         self._stopping = True
         for server in self._servers:
             server.close()
+        if self._tls is not None:
+            self._tls.close()
         for runner in self._runners:
             await runner.cleanup()
         for connection in list(self._connections):
@@ -322,19 +350,3 @@ class Service:
 
 WORKERS = {"writer": 1, "readers": READERS, "checkpoints": 1, "passwords": THREADS}
 UNSYNCED_BYTES = 1 << 30  # ASYNC_FLUSH: at most what half a second of writing leaves unsynced
-
-
-class Accepted(Connection):
-    """A connection that a listener accepted: told its peer's address, and turned away when there are too many."""
-
-    refused = False
-    output_bytes = 0
-
-    def connection_made(self, transport: Any) -> None:
-        """The socket is there."""
-        if self.refused:
-            transport.abort()
-        tune_socket(transport)
-        transport.set_write_buffer_limits(high=self.output_bytes)
-        self.peer.peer_address = peer_address(transport)
-        super().connection_made(transport)

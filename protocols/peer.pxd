@@ -3,7 +3,7 @@ from core.turn cimport Flushable, Turn
 
 cdef class Peer(Flushable):
     cdef public Turn turn
-    cdef public object transport, reader
+    cdef public object transport, reader, tls
     cdef public tuple peer_address
     cdef bytearray _out
     cdef Py_ssize_t _used

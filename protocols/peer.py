@@ -33,6 +33,8 @@ class Peer(Flushable):
     transport  what the gateway gives: write(bytes), writelines(list), get_write_buffer_size(), close(), abort()
     reader     the gateway's too: pause() and resume() stop and start receive()
     peer_address  (host, port, whether it is this machine); the gateway sets it before the first byte
+    tls        None on a plain socket, else what the gateway knows of the other end; set before the first byte too:
+               version, cipher, external (client certificates are asked for), login_name (the user of its own, or None)
     congested  the socket takes no more for now: deliveries to this peer wait
     answered   something was written to it since the gateway last read from it
     pipelined  what was read last came from a client that has more to send before it waits for us
@@ -45,6 +47,7 @@ class Peer(Flushable):
         self.turn = turn
         self.transport = self.reader = None
         self.peer_address = ("", 0, False)
+        self.tls = None
         self._out = None
         self._used = 0
         self._pieces = None

@@ -12,7 +12,8 @@ from protocols.amqp.errors import AmqpError, SyntaxViolation, UnknownMethod
 from protocols.amqp.frames import FRAME_BYTES_MIN
 
 PASSWORD = 1  # why the connection's input is paused
-MECHANISMS = (b"PLAIN", b"AMQPLAIN")
+MECHANISMS = ("PLAIN", "AMQPLAIN")  # and on TLS where clients are asked for a certificate:
+EXTERNAL = "EXTERNAL"
 CAPABILITIES = (
     "publisher_confirms",
     "exchange_exchange_bindings",
@@ -57,7 +58,12 @@ class Handshake:
             "product": "CorduroyMQ",
             "version": PRODUCT_VERSION,
         }
-        self._send(methods.ConnectionStart(0, 9, properties, b" ".join(MECHANISMS), b"en_US"))
+        self._send(methods.ConnectionStart(0, 9, properties, " ".join(self._mechanisms()).encode(), b"en_US"))
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        """EXTERNAL is offered whether this client has shown a certificate or not, as RabbitMQ does."""
+        tls = self.connection.tls
+        return (*MECHANISMS, EXTERNAL) if tls is not None and tls.external else MECHANISMS
 
     def take(self, method) -> None:
         """The client's next method; each step says which it expects."""
@@ -73,6 +79,11 @@ class Handshake:
     def _start_ok(self, method) -> None:
         self._expect(method, methods.ConnectionStartOk)
         self.connection.set_client_properties(method.client_properties)
+        if method.mechanism not in self._mechanisms():
+            raise AmqpError(503, f"unknown authentication mechanism '{method.mechanism}'", *method.ids)
+        if method.mechanism == EXTERNAL:
+            self._log_in_by_certificate()
+            return
         name, password = credentials(method)
         user = self.broker.access.snapshot.users.get(name)
         if not self.broker.access.may_connect(name, self.connection.peer_address[2]):
@@ -85,15 +96,27 @@ class Handshake:
             if self.connection.finished:
                 return
             if correct and user is not None:
-                self.user = user
-                self.step = self._tune_ok
-                amqp = self.broker.config.amqp
-                self._send(methods.ConnectionTune(amqp.channel_max, amqp.frame_max_bytes, amqp.heartbeat_seconds))
+                self._logged_in(user)
             else:
                 self._refuse(method.mechanism, name)
             self.connection.resume_input(PASSWORD)
 
         self.broker.passwords.check(name, password, checked)
+
+    def _log_in_by_certificate(self) -> None:
+        """SASL EXTERNAL: the user is who the client's certificate says. The response (a name to act as) is not read."""
+        name = self.connection.tls.login_name
+        user = self.broker.access.snapshot.users.get(name)
+        if user is None or not self.broker.access.may_connect(name, self.connection.peer_address[2]):
+            self._refuse(EXTERNAL, "(no certificate with such a name)" if name is None else name)
+        else:
+            self._logged_in(user)
+
+    def _logged_in(self, user) -> None:
+        self.user = user
+        self.step = self._tune_ok
+        amqp = self.broker.config.amqp
+        self._send(methods.ConnectionTune(amqp.channel_max, amqp.frame_max_bytes, amqp.heartbeat_seconds))
 
     def _waiting(self, method) -> None:
         raise AssertionError("input is not read while a password is checked")
@@ -151,9 +174,7 @@ def lower(asked: int, ours: int) -> int:
 
 
 def credentials(method) -> tuple[str, bytes]:
-    """User name and password of connection.start-ok. Raises AmqpError for a mechanism that was not offered."""
-    if method.mechanism.encode() not in MECHANISMS:
-        raise AmqpError(503, f"unknown authentication mechanism '{method.mechanism}'", *method.ids)
+    """User name and password of a PLAIN or AMQPLAIN connection.start-ok. Raises SyntaxViolation."""
     response = method.response
     if len(response) > CREDENTIAL_BYTES_MAX:
         raise SyntaxViolation(f"{method.mechanism} response of {len(response)} bytes is too long", *method.ids)

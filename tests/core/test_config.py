@@ -7,6 +7,7 @@ from core.config import (
     KIB,
     MIB,
     SEGMENT_BYTES_MAX,
+    SERVED,
     AccessConfig,
     AmqpConfig,
     Config,
@@ -15,17 +16,18 @@ from core.config import (
     Limits,
     Listeners,
     LogConfig,
+    TlsConfig,
     endpoint,
 )
 
-NOT_SERVED = [name for name in Listeners.__struct_fields__ if name not in ("amqp", "http", "metrics")]
+NOT_SERVED = [name for name in Listeners.__struct_fields__ if name not in SERVED]
 
 
 def test_the_defaults_are_those_that_the_contract_names():
     config = Config()
     assert config.data_dir == "./mqgateway-data"
     assert config.listeners.amqp.endswith(":5672") and config.listeners.http.endswith(":15672")
-    assert config.listeners.metrics.endswith(":15692")
+    assert config.listeners.metrics.endswith(":15692") and config.listeners.amqps.endswith(":5671")
     assert (config.log.flush, config.log.segment_bytes) == ("sync", GIB)
     assert (config.limits.message_bytes, config.limits.held_bytes) == (128 * MIB, MIB)
     assert (config.amqp.frame_max_bytes, config.amqp.channel_max, config.amqp.heartbeat_seconds) == (131072, 2047, 60)
@@ -100,6 +102,7 @@ OUT_OF_BOUNDS = [
     (AmqpConfig, "amqp", "channel_max", 1, 65535),
     (AmqpConfig, "amqp", "heartbeat_seconds", 0, 65535),
     (AccessConfig, "access", "password_cache_seconds", 0, 86400),
+    (TlsConfig, "tls", "login_san_index", 0, 1000),
 ]
 
 
@@ -117,7 +120,7 @@ def test_a_number_is_taken_at_its_bounds_and_refused_beyond_them(group, prefix, 
 def test_every_number_of_the_configuration_is_bounded():
     bounded = {f"{prefix}.{name}" for _, prefix, name, _, _ in OUT_OF_BOUNDS} | {"limits.memory_bytes"}
     config = Config()
-    groups = ("log", "limits", "amqp", "access", "listeners", "definitions", "logging")
+    groups = ("log", "limits", "amqp", "access", "listeners", "definitions", "logging", "tls")
     numbers = {
         f"{group}.{name}"
         for group in groups
@@ -125,6 +128,22 @@ def test_every_number_of_the_configuration_is_bounded():
         if isinstance(getattr(getattr(config, group), name), int)
     }
     assert numbers == bounded
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        ({"cert": "c"}, "tls.key"),
+        ({"key": "k"}, "tls.cert"),
+        ({"cert": "c", "key": "k", "verify": "optional"}, "tls.ca"),
+        ({"cert": "c", "key": "k", "verify": "required"}, "tls.ca"),
+    ],
+)
+def test_tls_wants_a_certificate_with_its_key_and_a_ca_for_those_of_clients(keys, key):
+    with pytest.raises(ConfigError, match=f"^{key}: '' is not allowed; allowed: the path of a PEM file") as refused:
+        TlsConfig(**keys)
+    assert refused.value.key == key
+    TlsConfig(cert="c", key="k", ca="a", verify="required")
 
 
 def test_memory_is_left_to_the_machine_or_at_least_32_mib():

@@ -43,7 +43,7 @@ def listening():
 
 
 def test_listeners_that_are_off_are_left_out():
-    found = addresses(Listeners(amqp="127.0.0.1:0", http="off", metrics="[::1]:9"))
+    found = addresses(Listeners(amqp="127.0.0.1:0", amqps="off", http="off", metrics="[::1]:9"))
     assert found == {"amqp": Endpoint("127.0.0.1", 0, ""), "metrics": Endpoint("::1", 9, "")}
 
 
