@@ -27,7 +27,7 @@ from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
 from core.schedule import Schedule
 from core.state.apply import Applier
-from core.state.arguments import ArgumentCodec, table_of
+from core.state.arguments import SINGLE_ACTIVE, ArgumentCodec, table_of
 from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
@@ -196,6 +196,7 @@ class Broker:
         queue.cold = self.cold
         queue.wake_at = self.schedule.wake_at
         queue.configure(self.policies.settings(fact, arguments))
+        queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
         if slot is not None:
             queue.adopt(slot)
         return queue

@@ -15,6 +15,7 @@ from core.state.arguments import (
     QUEUE_TYPE,
     QUORUM,
     block_of,
+    check_consumer_arguments,
     check_equivalent,
     check_queue_arguments,
     check_same,
@@ -191,6 +192,11 @@ class Topology:
         return count
 
     # -- the life of a queue
+
+    def check_consumer(self, vhost: VirtualHost, queue: Any, arguments: dict[str, Any]) -> None:
+        """Raises PreconditionFailed for arguments that a consumer of this queue cannot have."""
+        fact = self._model.fact_of(queue)
+        check_consumer_arguments(self._codec, arguments, queue_title(vhost, queue.name), fact.queue_type)
 
     def consumer_added(self, vhost: VirtualHost, queue: Any) -> None:
         """The queue has one more consumer."""

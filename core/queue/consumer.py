@@ -59,7 +59,8 @@ class Consumer:
     """Whoever takes messages from a queue. A protocol's subclass says whether it can and what a delivery looks like.
 
     prefetch 0 = no limit; a no_ack consumer has no limit but its connection's output.
-    available = it is in its queue's ring; stalled = it left, and its gate or its connection's output will wake it.
+    priority: the higher gets all that it can take. available = it is in its queue's ring; stalled = it left, and its
+    gate or its connection's output will wake it.
     """
 
     def __init__(self, queue: Source, gate: Gate):
@@ -67,6 +68,7 @@ class Consumer:
         self.gate = gate
         self.no_ack = self.exclusive = self.available = self.stalled = self.cancelled = False
         self.prefetch = self.unacked = 0
+        self.priority = 0
 
     @cython.ccall
     @cython.exceptval(-1)

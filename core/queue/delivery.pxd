@@ -20,7 +20,7 @@ cdef class Queue(Source):
     cdef list _returned
     cdef public Py_ssize_t ready, unacked
     cdef readonly list consumers
-    cdef Ring _ring
+    cdef readonly Ring ring
     cdef list _parked
     cdef public long long ttl_ms
     cdef Turn turn

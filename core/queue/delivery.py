@@ -50,8 +50,8 @@ class Queue(Source):
         self.next = self.redelivered_below = self.code = 0
         self._returned = []
         self.ready = self.unacked = 0
-        self._ring = Ring()
-        self.consumers = self._ring.consumers
+        self.ring = Ring()
+        self.consumers = self.ring.consumers
         self._parked = []
         self.ttl_ms = -1
         self.cold = self.wake_at = self.owner = self.settings = None
@@ -88,7 +88,7 @@ class Queue(Source):
             self.held.add(message)
         self.published += 1
         self.ready += 1
-        if not self.active and (self._ring.available or self._parked):
+        if not self.active and (self.ring.available or self._parked):
             self.turn.activate(self)
         if code and self.wake_at is not None:  # after activate(): with a TTL of 0 it is served before it expires
             self._expiring = True
@@ -103,7 +103,7 @@ class Queue(Source):
         if self._parked:
             made = self._serve_parked(budget)
         while made < budget and self.ready > 0 and not self.reading:
-            consumer: Consumer = self._ring.pick()
+            consumer: Consumer = self.ring.pick()
             if consumer is None:
                 break
             if self.offer(consumer) == 0:
@@ -255,22 +255,25 @@ class Queue(Source):
         assert not self.cursor.is_done(offset), f"offset {offset} of queue {self.name} came back and was settled"
         heappush(self._returned, offset)
         self.ready += 1
-        if not self.active and (self._ring.available or self._parked or self._expiring):
+        if not self.active and (self.ring.available or self._parked or self._expiring):
             self.turn.activate(self)
 
     def add_consumer(self, consumer: Consumer) -> None:
         """Let `consumer` take its turn from now on."""
-        self._ring.add(consumer)
+        self.ring.add(consumer)
         self.wake(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
-        """It gets no more; what it holds unacknowledged stays its own."""
-        self._ring.remove(consumer)
+        """It gets no more; what it holds unacknowledged stays its own. If it was the single active one, another is."""
+        if self.ring.remove(consumer) and not self.deleted and not self.stopped:
+            heir = self.ring.promote()
+            if heir is not None:
+                self.wake(heir)
 
     @cython.ccall
     def wake(self, consumer: Consumer):
         """It may be able to take messages again: back into the ring, and the queue is served if it has any."""
-        if self._ring.wake(consumer) and self.ready > 0 and not self.active and not self.reading:
+        if self.ring.wake(consumer) and self.ready > 0 and not self.active and not self.reading:
             self.turn.activate(self)
 
     def park(self, consumer: Consumer) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from core.errors import PreconditionFailed
 
 TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-type", "alternate-exchange"
+SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
 CLASSIC, QUORUM = "classic", "quorum"
 QUEUE_TYPES = (CLASSIC, QUORUM, "stream")
 MS_MAX = 1 << 53  # so that any time plus it is a time
@@ -24,7 +25,6 @@ NOT_SERVED = (
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
     "x-max-priority",
-    "x-single-active-consumer",
     "x-delivery-limit",
     "x-consumer-timeout",
     "x-max-age",
@@ -61,13 +61,23 @@ def table_of(codec: ArgumentCodec, block: bytes) -> dict[str, Any]:
     return codec.decode(block, 0, len(block))[0] if block else {}
 
 
+def _any_integer(kind: str, value: Any) -> str | None:
+    """What is wrong with a number of any sign, or None."""
+    return None if kind in INTEGERS else f'"expected integer, got {kind}"'
+
+
 def _integer(kind: str, value: Any) -> str | None:
     """What is wrong with a number that may be 0, or None."""
-    if kind not in INTEGERS:
-        return f'"expected integer, got {kind}"'
-    if value < 0:
-        return f"{{value_negative,{value}}}"
-    return f"{{value_too_big,{value}}}" if value > MS_MAX else None
+    wrong = _any_integer(kind, value)
+    if wrong is None and value < 0:
+        wrong = f"{{value_negative,{value}}}"
+    if wrong is None and value > MS_MAX:
+        wrong = f"{{value_too_big,{value}}}"
+    return wrong
+
+
+def _flag(kind: str, value: Any) -> str | None:
+    return None if kind == "bool" else f"{{unacceptable_type,{kind}}}"
 
 
 def _positive(kind: str, value: Any) -> str | None:
@@ -104,6 +114,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     EXPIRES: _positive,
     TTL: _integer,
     QUEUE_TYPE: _queue_type,
+    SINGLE_ACTIVE: _flag,
     "x-queue-mode": _one_of(("default", "lazy"), "invalid_queue_mode"),
     "x-queue-version": _version,
     "x-max-in-memory-length": _integer,
@@ -126,6 +137,16 @@ def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title
     for name in NOT_SERVED:
         if name in arguments:
             raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")
+
+
+def check_consumer_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str, queue_type: str) -> None:
+    """Raises PreconditionFailed for an argument of a new consumer that cannot be. title: of its queue."""
+    if PRIORITY in arguments:
+        wrong = _any_integer(codec.type_name(arguments[PRIORITY]), arguments[PRIORITY])
+        if wrong is not None:
+            raise PreconditionFailed(f"invalid arg '{PRIORITY}' for {title}: {wrong}")
+    if STREAM_OFFSET in arguments:
+        raise PreconditionFailed(f"invalid arg '{STREAM_OFFSET}' for {title} of queue type rabbit_{queue_type}_queue")
 
 
 def check_same(title: str, name: str, received: Any, current: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cython
 
 from core.errors import AccessRefused, LimitReached, NotAllowed, NotFound, PreconditionFailed
+from core.state.arguments import PRIORITY
 from protocols.amqp.errors import AmqpError
 from protocols.amqp.methods import (
     BasicCancel,
@@ -42,6 +43,7 @@ class AmqpConsumer(Consumer):
     def __init__(self, queue: Queue, consuming: Consuming, tag: str, options: tuple):
         Consumer.__init__(self, queue, consuming.gate)
         self.no_ack, self.exclusive, self.arguments = options
+        self.priority = self.arguments.get(PRIORITY, 0)
         self.prefetch = 0 if self.no_ack else consuming.prefetch
         self.output = consuming.output
         self.held = consuming.held
@@ -173,9 +175,11 @@ class Consuming:
         tag = method.consumer_tag or self.broker.random_name("amq.ctag-")
         if tag in self.consumers:
             raise NotAllowed(f"attempt to reuse consumer tag '{tag}'")
-        if (method.exclusive and queue.consumers) or any(consumer.exclusive for consumer in queue.consumers):
-            raise AccessRefused(f"queue '{name}' in vhost '{self.vhost.name}' in exclusive use")
-        refuse_arguments(method.arguments)
+        self.broker.topology.check_consumer(self.vhost, queue, method.arguments)
+        if method.exclusive and (queue.consumers or queue.ring.single):
+            raise in_exclusive_use(queue, self.vhost)
+        if any(consumer.exclusive for consumer in queue.consumers):
+            raise in_exclusive_use(queue, self.vhost)
         limit = self.broker.config.limits.consumers_per_channel
         if len(self.consumers) >= limit:
             raise LimitReached(f"number of consumers on this channel has reached the limit ({limit})")
@@ -210,7 +214,7 @@ class Consuming:
         """basic.get. done() is called when it was answered; a Getter is returned while it waits for the disk."""
         queue = self._readable(name)
         if any(consumer.exclusive for consumer in queue.consumers):
-            raise AccessRefused(f"queue '{name}' in vhost '{self.vhost.name}' in exclusive use")
+            raise in_exclusive_use(queue, self.vhost)
         self.broker.topology.queue_used(self.vhost, queue)
         getter = Getter(queue, self, method.no_ack, done)
         queue.park(getter)
@@ -250,13 +254,11 @@ class Consuming:
             self._remove(consumer)
 
 
+def in_exclusive_use(queue: Queue, vhost) -> AccessRefused:
+    """The error of one consumer too many."""
+    return AccessRefused(f"queue '{queue.name}' in vhost '{vhost.name}' in exclusive use")
+
+
 def stopped(queue: Queue, vhost) -> NotFound:
     """The error of a queue that cannot deliver (RabbitMQ has 404 as well for a queue that is down)."""
     return NotFound(f"queue '{queue.name}' in vhost '{vhost.name}' is stopped: a message in it cannot be read")
-
-
-def refuse_arguments(arguments: dict) -> None:
-    """x-priority and x-stream-offset of basic.consume are not served yet, and are not passed over in silence."""
-    for name in ("x-priority", "x-stream-offset"):
-        if name in arguments:
-            raise PreconditionFailed(f"invalid arg '{name}' for basic.consume: not served by this version")

@@ -22,7 +22,7 @@ CAPABILITY_NAMES = {
     "per_consumer_qos",
     "direct_reply_to",
 }
-NOT_SERVED_YET = {"consumer_priorities", "direct_reply_to"}  # a capability is announced when it is there
+NOT_SERVED_YET = {"direct_reply_to"}  # a capability is announced when it is there
 
 
 def text(value: str | bytes) -> str:

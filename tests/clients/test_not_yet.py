@@ -11,7 +11,6 @@ REFUSED = {
     "carbon copies": lambda c, queue: c.basic_publish("", queue, b"x", pika.BasicProperties(headers={"CC": ["k"]})),
     "blind copies": lambda c, queue: c.basic_publish("", queue, b"x", pika.BasicProperties(headers={"BCC": ["k"]})),
     "direct reply-to": lambda c, queue: c.basic_consume("amq.rabbitmq.reply-to", Inbox(), auto_ack=True),
-    "consumer priorities": lambda c, queue: c.basic_consume(queue, Inbox(), arguments={"x-priority": 5}),
 }
 
 

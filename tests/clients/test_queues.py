@@ -20,7 +20,6 @@ LATER_ARGUMENTS = [
     {"x-dead-letter-exchange": ""},
     {"x-dead-letter-routing-key": "k"},
     {"x-max-priority": 5},
-    {"x-single-active-consumer": True},
     {"x-delivery-limit": 3},
     {"x-queue-type": "stream"},
 ]

@@ -82,9 +82,10 @@ class Bench:
 class Taker(Consumer):
     """Notes what it gets: (body, offset, redelivered)."""
 
-    def __init__(self, queue, gate=None, *, prefetch=0, no_ack=False):
+    def __init__(self, queue, gate=None, *, prefetch=0, no_ack=False, priority=0):
         super().__init__(queue, gate or Gate())
         self.prefetch = prefetch
+        self.priority = priority
         self.no_ack = no_ack
         self.got = []
 

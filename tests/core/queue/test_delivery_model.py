@@ -38,12 +38,15 @@ class QueueUse(RuleBasedStateMachine):
     """ready, held: offset -> body, offset -> (consumer, body). Clock times are even and expiries odd: no ties."""
 
     durable = True
+    single = False
     tail_bytes = 16 << 20
 
     def __init__(self):
         super().__init__()
         self.bench = Bench(tail_bytes=self.tail_bytes)
         self.queue = self.bench.queue(self.durable)
+        self.queue.ring.single = self.single
+        self.holder = None
         self.gate = Gate()
         self.all, self.expiries = {}, {}
         self.ready, self.held, self.returned = set(), {}, set()
@@ -63,6 +66,8 @@ class QueueUse(RuleBasedStateMachine):
         assert offset == self.first() and message.body == self.all[offset].body
         assert redelivered == (offset in self.returned)
         assert not taker.cancelled
+        if taker in self.consumers:
+            self.check_turn(taker)
         self.ready.remove(offset)
         if taker.no_ack:
             self.acked += 1
@@ -73,6 +78,28 @@ class QueueUse(RuleBasedStateMachine):
             shared = sum(each.gate is self.gate for each in held)
             assert taker.gate is not self.gate or not self.gate.limit or shared <= self.gate.limit
 
+    def check_turn(self, taker):
+        """Nobody of a higher priority could have taken what `taker` got; a single active consumer is alone."""
+        if self.single:
+            assert taker is self.active() and self.queue.ring.active is taker
+            return
+        shared = self.gate.unacked - (taker.gate is self.gate and not taker.no_ack)  # before this one
+        assert all(each.priority <= taker.priority or self.blocked(each, shared) for each in self.consumers)
+
+    def blocked(self, taker, shared):
+        """Whether it could take none, with that many unacknowledged under the shared gate."""
+        if taker.no_ack:
+            return False
+        if taker.prefetch and taker.unacked >= taker.prefetch:
+            return True
+        return bool(taker.gate is self.gate and self.gate.limit and shared >= self.gate.limit)
+
+    def active(self):
+        """Who is the single active consumer: it stays until it goes, then the highest, the first of equals."""
+        if self.holder not in self.consumers:
+            self.holder = max(self.consumers, key=lambda each: each.priority, default=None)
+        return self.holder
+
     @rule(count=st.integers(1, 4), expiry=st.sampled_from([0, 0, 0, 3, 9]))
     def publish(self, count, expiry):
         for _ in range(count):
@@ -81,11 +108,19 @@ class QueueUse(RuleBasedStateMachine):
             self.ready.add(offset)
             self.all[offset] = self.bench.publish(self.queue, b"%d" % offset, expire_at=self.expiries[offset])
 
-    @rule(prefetch=st.sampled_from([0, 1, 2, 5]), shared=st.booleans(), no_ack=st.booleans())
-    def consume(self, prefetch, shared, no_ack):
+    @rule(
+        prefetch=st.sampled_from([0, 1, 2, 5]),
+        shared=st.booleans(),
+        no_ack=st.booleans(),
+        priority=st.sampled_from([0, 0, 0, -1, 7]),
+    )
+    def consume(self, prefetch, shared, no_ack, priority):
         if len(self.consumers) < 4:
-            taker = Noting(self, self.gate if shared else None, prefetch=0 if no_ack else prefetch, no_ack=no_ack)
+            gate = self.gate if shared else None
+            prefetch = 0 if no_ack else prefetch
+            taker = Noting(self, gate, prefetch=prefetch, no_ack=no_ack, priority=priority)
             self.consumers.append(taker)
+            self.active()
             self.queue.add_consumer(taker)
 
     @rule(no_ack=st.booleans())
@@ -98,6 +133,7 @@ class QueueUse(RuleBasedStateMachine):
     @rule(which=st.integers(0, 3))
     def cancel(self, which):
         self.queue.remove_consumer(self.consumers.pop(which % len(self.consumers)))
+        self.active()
 
     @precondition(lambda self: self.held)
     @rule(which=st.integers(0, 99), requeue=st.booleans())
@@ -150,12 +186,8 @@ class QueueUse(RuleBasedStateMachine):
         if self.queue.reading:
             return
         assert all(len(taker.got) + taker.empty == 1 for taker in self.parked)
-        shared_full = self.gate.limit and self.gate.unacked >= self.gate.limit
-        for taker in self.consumers:
-            blocked = not taker.no_ack and (
-                (taker.prefetch and taker.unacked >= taker.prefetch) or (taker.gate is self.gate and shared_full)
-            )
-            assert first is None or blocked
+        for taker in [self.active()] if self.single and self.consumers else self.consumers:
+            assert first is None or self.blocked(taker, self.gate.unacked)
 
     @invariant()
     def counts_agree(self):
@@ -167,7 +199,8 @@ class QueueUse(RuleBasedStateMachine):
     def teardown(self):
         """Take everything: each message is accounted for once."""
         self.gate.limit = 0
-        for taker in self.consumers:
+        leaving, self.consumers = self.consumers, []
+        for taker in leaving:
             self.queue.remove_consumer(taker)
         self.consumers = [Noting(self, no_ack=True)]
         self.queue.add_consumer(self.consumers[0])
@@ -193,8 +226,14 @@ class ColdUse(QueueUse):
     tail_bytes = 1
 
 
+class SingleUse(QueueUse):
+    single = True
+
+
 QueueUse.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
-TransientUse.TestCase.settings = ColdUse.TestCase.settings = QueueUse.TestCase.settings
+for use in (TransientUse, ColdUse, SingleUse):
+    use.TestCase.settings = QueueUse.TestCase.settings
 TestDurableQueue = QueueUse.TestCase
 TestTransientQueue = TransientUse.TestCase
 TestQueueWhoseMessagesAreOnDisk = ColdUse.TestCase
+TestQueueWithASingleActiveConsumer = SingleUse.TestCase

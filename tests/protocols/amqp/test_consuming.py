@@ -180,8 +180,14 @@ def test_a_consumer_is_told_when_its_queue_is_deleted_if_it_understands(world, q
         (BasicQos(), BasicConsume(queue="none"), ChannelClose, "NOT_FOUND - no queue 'none' in vhost '/'"),
         (BasicQos(), BasicGet(queue="none"), ChannelClose, "NOT_FOUND - no queue 'none' in vhost '/'"),
         (BasicQos(), BasicConsume(queue=""), ChannelClose, "NOT_FOUND - no previously declared queue"),
-        (BasicQos(), BasicConsume(queue="q", arguments={"x-priority": 1}), ChannelClose,
-         "PRECONDITION_FAILED - invalid arg 'x-priority' for basic.consume: not served by this version"),
+        (BasicQos(), BasicConsume(queue="q", arguments={"x-priority": "1"}), ChannelClose,
+         "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q' in vhost '/': "
+         '"expected integer, got longstr"'),
+        (BasicConsume(queue="q", exclusive=True), BasicConsume(queue="q", arguments={"x-priority": True}), ChannelClose,
+         "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q' in vhost '/': \"expected integer, got bool\""),
+        (BasicQos(), BasicConsume(queue="q", arguments={"x-stream-offset": "first"}), ChannelClose,
+         "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 'q' in vhost '/' of queue type "
+         "rabbit_classic_queue"),
     ],
 )  # fmt: skip
 def test_what_is_refused(client, queue, first, second, kind, text):

@@ -10,8 +10,9 @@ from core.flow import MEMORY, Flow
 from core.metrics import Metrics
 from core.routing.exchange import Exchange
 from core.routing.router import Router
+from core.state.arguments import check_consumer_arguments
 from core.state.model import VirtualHost
-from protocols.amqp import methods
+from protocols.amqp import methods, tables
 from protocols.amqp.connection import AmqpConnection
 from tests.core.queue.bench import Bench
 
@@ -64,6 +65,9 @@ class Topology:
     def check_exchange(self, vhost, name):
         if name not in vhost.router.exchanges:
             raise NotFound(f"no exchange '{name}' in vhost '{vhost.name}'")
+
+    def check_consumer(self, vhost, queue, arguments):
+        check_consumer_arguments(tables, arguments, f"queue '{queue.name}' in vhost '{vhost.name}'", "classic")
 
     def consumer_added(self, vhost, queue):
         self._note("consume", queue.name)
