@@ -1,0 +1,1 @@
+"""Programs on the AMQP clients of other languages, and how they are built."""
