@@ -149,6 +149,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     message_bytes: int = 128 * MIB
     held_bytes: int = MIB
+    transaction_bytes: int = 128 * MIB
     output_bytes: int = MIB
     memory_bytes: int = 0
     disk_free_bytes: int = GIB
@@ -165,6 +166,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bounds = {
             "message_bytes": (1, SEGMENT_BYTES_MAX // 2),
             "held_bytes": (PAGE_BYTES, SIZE_MAX),
+            "transaction_bytes": (PAGE_BYTES, GIB),
             "output_bytes": (64 * KIB, SIZE_MAX),
             "disk_free_bytes": (0, SIZE_MAX),
             "handshake_seconds": (1, 3600),

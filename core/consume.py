@@ -103,6 +103,44 @@ class Unacked:
         """As acknowledge(), but the messages are ready again at their places."""
         return self._settle_all(tag, multiple, True)
 
+    def take(self, tag: int, multiple: bool) -> list | None:
+        """Take out `tag`, or with `multiple` all up to it, for a transaction that settles them later or puts them back.
+        Returns [(tag, consumer, offset)] in the order of the tags, or None: no such tag."""
+        if not self._known(tag, multiple):
+            return None
+        last: cython.longlong = tag if tag else self.head - 1
+        taken = []
+        for older in [older for older in self._aside if (older <= last if multiple else older == last)]:
+            taken.append((older, *self._aside.pop(older)))
+        number: cython.longlong = self.base if multiple or tag < self.base else tag
+        while number <= last:
+            slot: cython.Py_ssize_t = number & self._mask
+            if self._consumers[slot] is not None:
+                taken.append((number, self._consumers[slot], self._offsets[slot]))
+                self._consumers[slot] = None
+            number += 1
+        self.count -= len(taken)
+        self._advance()
+        return taken
+
+    def put_back(self, taken: list) -> None:
+        """Undo take()."""
+        for tag, consumer, offset in taken:
+            if tag < self.base:
+                self._aside[tag] = consumer, offset
+            else:
+                slot: cython.Py_ssize_t = tag & self._mask
+                self._consumers[slot] = consumer
+                self._offsets[slot] = offset
+        self.count += len(taken)
+        self._aside = dict(sorted(self._aside.items()))
+
+    def settle_taken(self, taken: list, requeue: bool) -> None:
+        """Settle what take() gave."""
+        self.count += len(taken)
+        for _, consumer, offset in taken:
+            self._finish(consumer, offset, requeue)
+
     @cython.cfunc
     @cython.exceptval(-1)
     def _settle_all(self, tag: cython.longlong, multiple: cython.bint, requeue: cython.bint) -> cython.int:

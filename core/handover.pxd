@@ -13,4 +13,5 @@ cdef class HandOver:
     cdef long long _checkpoint_ms, _consider_at
     cpdef submit(self)
     cpdef now(self)
+    cpdef list gather(self)
     cpdef check_pending(self)

@@ -76,12 +76,18 @@ class HandOver:
     def now(self):
         """Hand over what there is."""
         self._lazy = False
-        settled: list = self._turn.settled
-        if settled:
-            self._turn.settled = []
-            for body in self._checkpointer.gather(settled):
-                self._log.append(DONE, body)
+        for body in self.gather():
+            self._log.append(DONE, body)
         self._log.submit()
+
+    @cython.ccall
+    def gather(self) -> list:
+        """Take what was settled up to now: the bodies of the *done* records that the caller has to append."""
+        settled: list = self._turn.settled
+        if not settled:
+            return []
+        self._turn.settled = []
+        return self._checkpointer.gather(settled)
 
     @cython.ccall
     def check_pending(self):

@@ -1,14 +1,9 @@
 from core.clock cimport Clock
 from core.log.record cimport Encoder
 from core.log.tail cimport Tail
+from core.log.waiter cimport Waiter
 from core.message cimport Message
 from core.turn cimport Turn
-
-
-cdef class Waiter:
-    cdef public long long batch_no
-    cpdef long long mark(self) except? -1
-    cpdef committed(self, long long mark)
 
 
 cdef class Batch:
@@ -29,12 +24,14 @@ cdef class CommitLog:
     cdef object _closed, _marked, _callbacks, _view
     cdef bytearray _page
     cdef Py_ssize_t _page_at, _run_at, _pages_wanted
-    cdef long long _part_at, _batch_at, _batch_bytes, _segment_end
+    cdef long long _part_at, _batch_at, _batch_bytes, _segment_end, _joined_at
     cdef Batch _in_flight
     cdef public Turn turn
     cdef bint _follows, _together
     cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count) except? -1
     cpdef long long append(self, int kind, bytes body) except? -1
+    cpdef join(self, Py_ssize_t size)
+    cpdef end_joined(self, list bodies)
     cpdef wait(self, Waiter waiter)
     cpdef when_committed(self, callback)
     cpdef submit(self)

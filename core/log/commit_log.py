@@ -24,6 +24,7 @@ if cython.compiled:
     from cython.cimports.core.clock import Clock
     from cython.cimports.core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
     from cython.cimports.core.log.tail import Tail
+    from cython.cimports.core.log.waiter import Waiter
     from cython.cimports.core.message import Message
     from cython.cimports.core.turn import Turn
     from cython.cimports.core.wire import wr32
@@ -31,6 +32,7 @@ else:
     from core.clock import Clock
     from core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
     from core.log.tail import Tail
+    from core.log.waiter import Waiter
     from core.message import Message
     from core.turn import Turn
     from core.wire import wr32
@@ -48,25 +50,6 @@ LINK_PLACE_BYTES = cython.declare(cython.Py_ssize_t, 28)
 SPACE_RESERVED = 8 << 20  # of the space made ahead, at most an eighth of a segment: for acks, releases and closes
 
 LAZY_BYTES = cython.declare(cython.longlong, 1 << 20)  # so much goes to the disk though nobody waits for it
-
-
-@cython.cclass
-class Waiter:
-    """Something with answers that wait for a commit: a channel with confirms. It registers once per batch."""
-
-    def __init__(self):
-        self.batch_no = -1
-
-    @cython.ccall
-    @cython.exceptval(-1)
-    def mark(self) -> cython.longlong:
-        """The batch closes: return what its commit will release (the last confirm number, say)."""
-        raise NotImplementedError
-
-    @cython.ccall
-    def committed(self, mark: cython.longlong):
-        """The batch that closed with this mark is committed."""
-        raise NotImplementedError
 
 
 @cython.final
@@ -118,7 +101,7 @@ class CommitLog:
         self._view = None
         self._page_at = self._run_at = 0
         self._pages_wanted = PAGES_IDLE
-        self._batch_at = self._batch_bytes = 0
+        self._batch_at = self._batch_bytes = self._joined_at = 0
         self._in_flight = None
         self._done_callback = self._done
         self._release_callback = self._release
@@ -143,10 +126,11 @@ class CommitLog:
         message.store_ms = self._clock.ms
         self.tail.add(message)
         if count > PLACES_MAX:
+            joined: cython.bint = self._together
             self._together = True  # its links stay in its batch
             for start in range(PLACES_MAX, count, LINK_PLACES):
                 self.append(4, link_body(offset, size, places, start, min(count, start + LINK_PLACES)))
-            self._together = False
+            self._together = joined
         return offset
 
     @cython.ccall
@@ -156,6 +140,27 @@ class CommitLog:
         assert 2 <= kind <= 4
         self._encoder.plan(kind, body)
         return self._append(kind)
+
+    @cython.ccall
+    def join(self, size: cython.Py_ssize_t):
+        """What is appended from here to end_joined(), in this turn and about `size` bytes, goes into one batch, and
+        recovery finds all of it or nothing: a transaction."""
+        assert not self._together
+        self._make_way(size)
+        self._together = self._encoder.joined = True
+        self._joined_at = self.appended
+
+    @cython.ccall
+    def end_joined(self, bodies: list):
+        """End it with the *done* records of what it settled: an empty one if there are none, the last is its mark."""
+        if not bodies and self.appended > self._joined_at:
+            bodies = [b""]
+        for body in bodies[:-1]:
+            self.append(3, body)
+        self._encoder.joined = False
+        for body in bodies[-1:]:
+            self.append(3, body)
+        self._together = False
 
     @cython.ccall
     def wait(self, waiter: Waiter):
@@ -255,7 +260,7 @@ class CommitLog:
 
     @cython.cfunc
     def _make_way(self, size: cython.Py_ssize_t):
-        """A batch holds 8 MiB or one bigger record: close what fills when `size` more would exceed that."""
+        """A batch holds 8 MiB, or one bigger record or transaction: close what fills when `size` more would exceed."""
         if self._batch_bytes and not self._together and self._batch_bytes + size > self.batch_bytes_max:
             self._cut()
 

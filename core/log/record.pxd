@@ -8,6 +8,10 @@ cpdef enum:
     PLACE_FIELDS = 3
 
 cpdef enum:
+    PERSISTENT = 1
+    JOINED = 2
+
+cpdef enum:
     OTHER = 0
     STORE = 1
     STATE = 2
@@ -28,6 +32,7 @@ cdef class Encoder:
     cdef unsigned int _flag
     cdef public long long offset, queue_offset, batch_offset, store_ms
     cdef readonly Py_ssize_t size
+    cdef public bint joined
     cpdef Py_ssize_t plan(self, int kind, bytes body) except? -1
     cpdef Py_ssize_t plan_store(self, Message message, long long[::1] places, Py_ssize_t count) except? -1
     cdef Py_ssize_t _measure(self) except? -1

@@ -6,7 +6,8 @@
 
 - The field at 76 is RocketMQ's prepared transaction offset, which has a meaning in its transactions only. In our own
   topics it holds the offset at which the batch of this record began: so recovery knows a torn batch from a damaged log.
-- flag bit 0: the message is persistent. Hosts are 0.0.0.0:0.
+- flag bit 0: the message is persistent; bit 1: the next record belongs to it, and without that this one does not
+  count (a transaction: its last record has the bit clear). Hosts are 0.0.0.0:0.
 - Properties are name 0x01 value 0x02; the last is `__CRC32#`, ten decimal digits least significant first, over all
   bytes before it. Both CRCs are CRC-32 & 0x7fffffff, as RocketMQ computes them.
 - A place is varint(queue id << 1 | has code), varint(queue offset), and the tags code as i64 if has code.
@@ -43,6 +44,7 @@ else:
     INLINE_BODY_MAX = 16 << 10  # a longer body is not copied into the batch's pages
     PLACES_MAX = 256  # in one store record; more go into links of the same batch
     PLACE_FIELDS = 3  # queue id, queue offset, tags code
+    PERSISTENT, JOINED = 1, 2  # bits of flag
     OTHER, STORE, STATE, DONE, LINK = 0, 1, 2, 3, 4
 
 MAGIC = cython.declare(cython.uint, 0xDAA320A7)
@@ -143,6 +145,7 @@ class Encoder:
 
     def __init__(self):
         self._scratch = bytearray(SCRATCH_BYTES)
+        self.joined = False  # the log's to set
         self._forget()
 
     @cython.cfunc
@@ -195,7 +198,7 @@ class Encoder:
         self._origin_bytes = len(self._header) + 1 if self._header else 0
         self._body = message.body
         self._body_bytes = message.body_size
-        self._flag = 1 if message.persistent else 0
+        self._flag = PERSISTENT if message.persistent else 0
         return self._measure()
 
     @cython.cfunc
@@ -285,7 +288,7 @@ class Encoder:
         wr32(b, at, self.size)
         wr32(b, at + 4, MAGIC)
         wr32(b, at + 12, 0)
-        wr32(b, at + 16, self._flag)
+        wr32(b, at + 16, self._flag | JOINED if self.joined else self._flag)
         wr64(b, at + 20, self.queue_offset)
         wr64(b, at + 28, self.offset)
         wr32(b, at + 36, 0)

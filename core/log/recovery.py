@@ -5,7 +5,8 @@ that holds no valid record:
 - nothing valid follows: the log ends here; what lies behind is a torn record, or zeros;
 - records of the same batch follow: the batch was torn, none of it was ever confirmed: cut it here;
 - a record of a later batch follows: the batch was complete once, so the log is damaged: refuse, and name the offset.
-A record counts only where its own log offset says it lies: recycled space holds old records.
+A record counts only where its own log offset says it lies: recycled space holds old records. The records of a
+transaction count only when all of them are there, so the log ends before one that was torn.
 
 What was read may still be in memory only: the last broker may have ended between the write of its last batch and the
 sync, or because of a sync that failed, after which no later one tells of those bytes. So they are written again and
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from core.errors import LogCorrupt
+from core.log.record import JOINED
 from core.log.view import BLANK, CUT_SHORT, View
 
 BLOCK_BYTES = 4 << 20
@@ -84,7 +86,7 @@ def scan(
         raise LogCorrupt(f"the state reflects the log up to {start}, but it spans {files.first} to {files.end}")
     walk = _Walk(files, on_record, counters)
     tail = walk.run(max(start, files.first))
-    dirty_to = _survey(files, tail, unsynced_bytes)
+    dirty_to = _survey(files, (tail, walk.stopped_at), unsynced_bytes)
     if dirty_to > tail:
         if clean:
             raise LogCorrupt(
@@ -108,9 +110,15 @@ class _Walk:
         self.counters = list(counters)
         self.records = 0
         self.batch_offset = 0  # where the batch of the last valid record began
+        self.stopped_at = 0  # the first place without a valid record
+        self._joined: list[tuple[bytes, int, int]] = []  # of a transaction whose end is still to come: for parse()
 
     def run(self, offset: int) -> int:
-        """Go from record to record and return the offset of the first that is not valid."""
+        """Go from record to record and return the offset of the first that is not valid, or not whole."""
+        self.stopped_at = self._walk(offset)
+        return self._joined[0][2] if self._joined else self.stopped_at
+
+    def _walk(self, offset: int) -> int:
         files, view = self._files, self._view
         wanted = BLOCK_BYTES
         while offset < files.end:
@@ -137,15 +145,33 @@ class _Walk:
         at = records = 0
         batch_offset = self.batch_offset
         while (size := parse(block, at, offset + at)) > 0:
-            on_record(view)
-            counters[view.kind] = view.queue_offset + 1
-            batch_offset = view.batch_offset
-            records += 1
+            if view.flag & JOINED or self._joined:
+                if self._join(block, at, offset + at):
+                    batch_offset = view.batch_offset
+            else:
+                on_record(view)
+                counters[view.kind] = view.queue_offset + 1
+                batch_offset = view.batch_offset
+                records += 1
             at += size
         self.records += records
         self.batch_offset = batch_offset
         self._found = size
         return at
+
+    def _join(self, block: bytes, at: int, offset: int) -> bool:
+        """Keep a record of a transaction; when it is the last, take all of them and return True."""
+        view = self._view
+        self._joined.append((block, at, offset))
+        if view.flag & JOINED:
+            return False
+        joined, self._joined = self._joined, []
+        for place in joined:
+            view.parse(*place)
+            self._on_record(view)
+            self.counters[view.kind] = view.queue_offset + 1
+        self.records += len(joined)
+        return True
 
 
 def _write_again(files: Files, offset: int, tail: int) -> None:
@@ -158,9 +184,10 @@ def _write_again(files: Files, offset: int, tail: int) -> None:
         offset += len(block)
 
 
-def _survey(files: Files, tail: int, unsynced_bytes: int) -> int:
-    """Look at all that lies behind the log's end. Returns the offset behind the last byte that is not zero."""
-    dirty_to = at = tail
+def _survey(files: Files, ends: tuple[int, int], unsynced_bytes: int) -> int:
+    """Look at all that lies behind the log's end. Returns the offset behind the last byte that is not zero.
+    ends: the log's end, and where there is no valid record; they differ by a transaction that is not whole."""
+    dirty_to = at = ends[0]
     view = View()
     zeros = bytes(BLOCK_BYTES)
     while (at := files.next_data(at)) < files.end:
@@ -168,7 +195,7 @@ def _survey(files: Files, tail: int, unsynced_bytes: int) -> int:
         block = files.read(at, min(BLOCK_BYTES, segment_end - at))
         if block != zeros[: len(block)]:
             dirty_to = at + len(block.rstrip(b"\0"))
-            _refuse_later_batches(files, view, (block, at), tail, unsynced_bytes)
+            _refuse_later_batches(files, view, (block, at), ends, unsynced_bytes)
         if at + len(block) == segment_end:
             at = segment_end
         else:
@@ -176,9 +203,12 @@ def _survey(files: Files, tail: int, unsynced_bytes: int) -> int:
     return dirty_to
 
 
-def _refuse_later_batches(files: Files, view: View, place: tuple[bytes, int], tail: int, unsynced_bytes: int) -> None:
-    """Raise LogCorrupt when the block holds a valid record, in its place, of a batch that began behind `tail`."""
+def _refuse_later_batches(
+    files: Files, view: View, place: tuple[bytes, int], ends: tuple[int, int], unsynced_bytes: int
+) -> None:
+    """Raise LogCorrupt when the block holds a valid record, in its place, of a batch that began behind the end."""
     block, offset = place
+    tail, bad = ends
     found = block.find(MAGIC, MAGIC_AT)
     while found >= 0:
         at = found - MAGIC_AT
@@ -188,7 +218,7 @@ def _refuse_later_batches(files: Files, view: View, place: tuple[bytes, int], ta
             valid = view.parse(record, 0, own) > 0
             if valid and view.batch_offset > tail and own + view.size > tail + unsynced_bytes:
                 raise LogCorrupt(
-                    f"the log is damaged at offset {tail}: no valid record is there, but batches written later follow "
+                    f"the log is damaged at offset {bad}: no valid record is there, but batches written later follow "
                     f"(at {own}, for one); restore the segment from a backup or a replica"
                 )
         found = block.find(MAGIC, found + 1)

@@ -9,7 +9,7 @@ cdef class Channel:
     cdef readonly int number
     cdef readonly unsigned int ids
     cdef FrameWriter output
-    cdef object connection, declaring
+    cdef object connection, declaring, broker
     cdef Flow flow
     cdef CommitLog log
     cdef readonly Publishing publishing
@@ -17,7 +17,8 @@ cdef class Channel:
     cdef public bint closing
     cdef readonly bint waiting
     cdef object _held
-    cdef bint _content_held, _forced
+    cdef bint _content_held, _forced, _select_held
+    cdef readonly object transaction
     cdef public str last_queue
     cdef object _getter
     cpdef frame(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end)

@@ -2,8 +2,9 @@
 
 Two things make a channel's frames wait, in their order, as raw payloads:
 - a method whose effect is on its way to the disk (its reply leaves at the commit), or a basic.get that reads the disk;
-- an alarm: then only publishes wait, and what must stay in order behind them. Acks, cancels, consumes and closes go on,
-  and a close first takes in what waits, so that nothing sent before it is dropped (architecture rule 8.9).
+- an alarm: then only publishes wait, commits of such, and what must stay in order behind them. Acks (outside
+  transactions), cancels, consumes and closes go on, and a close first takes in what waits, so that nothing sent before
+  it is dropped (architecture rule 8.9).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import deque
 
 import cython
 
+from core.errors import PreconditionFailed
+from core.transaction import Transaction
 from protocols.amqp import methods
 from protocols.amqp.consuming import Consuming
 from protocols.amqp.declaring import Declaring
@@ -28,9 +31,11 @@ else:
 METHOD, HEADER, BODY = 1, 2, 3
 PUBLISH, ACK, REJECT, NACK = 60 << 16 | 40, 60 << 16 | 80, 60 << 16 | 90, 60 << 16 | 120
 CLOSE = 20 << 16 | 40
+TX_SELECT, TX_COMMIT = 90 << 16 | 10, 90 << 16 | 20
 OVERTAKING = frozenset(  # what need not wait behind held publishes: qos, consume, cancel(-ok), get, acks, recover
     {60 << 16 | method for method in (10, 20, 30, 31, 70, 80, 90, 100, 110, 120)} | {20 << 16 | 21, 20 << 16 | 41}
 )
+IN_ORDER = frozenset((ACK, REJECT, NACK, 60 << 16 | 100, 60 << 16 | 110))  # what may not overtake in a transaction
 HEADER_WANTED = "expected content header for class 60, got non content header frame instead"
 BODY_WANTED = "expected content body, got non content body frame instead"
 
@@ -40,13 +45,15 @@ BODY_WANTED = "expected content body, got non content body frame instead"
 class Channel:
     """A channel of an open connection. Errors leave as exceptions; the connection turns them into closes.
 
-    ids  class and method id of the last method, as one number: what a close names as its cause
+    ids          class and method id of the last method, as one number: what a close names as its cause
+    transaction  None, or what tx mode holds
     """
 
     def __init__(self, number: int, connection: FrameWriter, broker: object):
         self.number = number
         self.output = connection
         self.connection = connection
+        self.broker = broker
         self.flow = broker.flow
         self.log = broker.log
         self.publishing = Publishing(connection, number, broker, (connection.vhost, connection.user))
@@ -54,7 +61,8 @@ class Channel:
         self.declaring = Declaring(self, connection, broker)
         self.closing = self.waiting = False
         self._held = None
-        self._content_held = self._forced = False
+        self._content_held = self._forced = self._select_held = False
+        self.transaction = None
         self.last_queue = ""
         self.ids = 0
         self._getter = None
@@ -95,7 +103,17 @@ class Channel:
         if ids == PUBLISH:
             self._content_held = not self._forced and (self.flow.blocked or self._held is not None)
             return self._content_held
-        return self._held is not None and ids not in OVERTAKING
+        if self._held is None:
+            return self._publishes_at_commit(ids)
+        if ids == TX_SELECT:
+            self._select_held = True
+        ordered: cython.bint = self._select_held or self.transaction is not None
+        return ids not in OVERTAKING or (ordered and ids in IN_ORDER)
+
+    def _publishes_at_commit(self, ids: int) -> bool:
+        """Whether this is a tx.commit with messages that an alarm holds back."""
+        held = self.flow.blocked and not self._forced and ids == TX_COMMIT
+        return held and self.transaction is not None and self.transaction.publishing
 
     def _hold(self, kind: int, payload: bytearray) -> None:
         if self._held is None:
@@ -107,16 +125,18 @@ class Channel:
         """Execute what waited, in order, until something has to wait again."""
         while self._held and not self.waiting and not self.closing:
             kind, payload = self._held[0]
-            if kind == METHOD and len(payload) >= 4 and rd32(payload, 0) == PUBLISH:
-                if self.flow.blocked and not self._forced:
-                    self._content_held = True  # what is still to come of a content belongs to this or a later publish
-                    return
+            ids = rd32(payload, 0) if kind == METHOD and len(payload) >= 4 else 0
+            if ids == PUBLISH and self.flow.blocked and not self._forced:
+                self._content_held = True  # what is still to come of a content belongs to this or a later publish
+                return
+            if self._publishes_at_commit(ids):
+                return
             self._held.popleft()
             self.connection.holds(-len(payload) - 64)
             self._execute(kind, payload, 0, len(payload))
         if not self._held:
             self._held = None
-            self._content_held = False
+            self._content_held = self._select_held = False
 
     def force(self, *, lost: bool = False) -> bool:
         """The connection closes: take in what waits whatever the alarm, and if it is `lost` whatever reply is due: that
@@ -226,6 +246,8 @@ class Channel:
         self.consuming.close()
 
     def _confirm_select(self, method) -> None:
+        if self.transaction is not None:
+            raise PreconditionFailed("cannot switch from tx to confirm mode")
         self.publishing.confirming = True
         if not method.nowait:
             self.output.method(self.number, methods.encode(methods.ConfirmSelectOk()))
@@ -238,8 +260,29 @@ class Channel:
     def _second_open(self, method) -> None:
         raise AmqpError(504, "second 'channel.open' seen", *method.ids)
 
-    def _refuse_tx(self, method) -> None:
-        raise AmqpError(406, "transactions are not served by this version", *method.ids)
+    def _tx_select(self, method) -> None:
+        if self.publishing.confirming:
+            raise PreconditionFailed("cannot switch from confirm to tx mode")
+        if self.transaction is None:
+            vhost, limit = self.connection.vhost, self.broker.config.limits.transaction_bytes
+            self.transaction = Transaction(self.broker, self.consuming.held, vhost.queues, limit)
+            self.publishing.transaction = self.consuming.transaction = self.transaction
+        self.output.method(self.number, methods.encode(methods.TxSelectOk()))
+
+    def _tx_commit(self, method) -> None:
+        """commit-ok leaves when all of it is safe."""
+        mark = self.log.appended
+        self._transaction().commit(self.publishing)
+        self.reply_when_safe(mark, methods.TxCommitOk())
+
+    def _tx_rollback(self, method) -> None:
+        self._transaction().roll_back()
+        self.output.method(self.number, methods.encode(methods.TxRollbackOk()))
+
+    def _transaction(self) -> Transaction:
+        if self.transaction is None:
+            raise PreconditionFailed("channel is not transactional")
+        return self.transaction
 
 
 HANDLERS = {
@@ -255,9 +298,9 @@ HANDLERS = {
     methods.ChannelClose: Channel._close,
     methods.ChannelFlow: Channel._flow,
     methods.ChannelFlowOk: lambda channel, method: None,
-    methods.TxSelect: Channel._refuse_tx,
-    methods.TxCommit: Channel._refuse_tx,
-    methods.TxRollback: Channel._refuse_tx,
+    methods.TxSelect: Channel._tx_select,
+    methods.TxCommit: Channel._tx_commit,
+    methods.TxRollback: Channel._tx_rollback,
 }
 DECLARING = {
     methods.ExchangeDeclare: Declaring.exchange_declare,

@@ -37,5 +37,6 @@ cdef class Consuming:
     cdef readonly Gate gate
     cdef public dict consumers
     cdef readonly int prefetch
+    cdef public object transaction
     cdef bint _cancel_notify
     cpdef settle(self, int method, long long tag, int bits)

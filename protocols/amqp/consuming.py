@@ -125,6 +125,7 @@ class Consuming:
     """A channel's consumers and what they hold unacknowledged.
 
     prefetch  basic.qos for consumers to come (global_ false); the gate's limit is the one all share (global_ true)
+    transaction  holds what is settled on a channel in tx mode; else None
     """
 
     def __init__(self, output: FrameWriter, channel: int, broker: object, session: tuple):
@@ -136,6 +137,7 @@ class Consuming:
         self.gate = Gate()
         self.consumers = {}
         self.prefetch = 0
+        self.transaction = None
         self._cancel_notify = self.connection.understands("consumer_cancel_notify")
 
     @cython.ccall
@@ -143,7 +145,9 @@ class Consuming:
         """basic.ack, basic.reject and basic.nack; `bits` as the method's last octet."""
         held: Unacked = self.held
         settled: cython.int
-        if method == 80:
+        if self.transaction is not None:
+            settled = self._settle_later(method, tag, bits)
+        elif method == 80:
             settled = held.acknowledge(tag, bits & 1)
         elif method == 120:
             if bits & 2:
@@ -157,6 +161,14 @@ class Consuming:
         self.output.pipelined = held.count >= PIPELINED
         if settled == -2:
             raise PreconditionFailed(f"unknown delivery tag {tag % (1 << 64)}")  # the wire's tags are unsigned
+
+    def _settle_later(self, method: int, tag: int, bits: int) -> int:
+        """settle() in a transaction: -2 = no such tag; the rest is for the commit."""
+        taken = self.held.take(tag, method != 90 and bool(bits & 1))
+        if taken is None:
+            return -2
+        self.transaction.settle(taken, bool(bits & 2) if method == 120 else method == 90 and bool(bits & 1))
+        return len(taken)
 
     def qos(self, method) -> None:
         """basic.qos: a limit per consumer started after it, or (global_) one that all of the channel share at once."""
@@ -246,6 +258,8 @@ class Consuming:
 
     def close(self) -> None:
         """The channel ends: its consumers go, and what it holds goes back in order."""
+        if self.transaction is not None:
+            self.transaction.roll_back()
         consumers, self.consumers = self.consumers, {}
         for consumer in consumers.values():
             consumer.cancelled = True

@@ -1,5 +1,6 @@
 from core.flow cimport Flow
-from core.log.commit_log cimport CommitLog, Waiter
+from core.log.commit_log cimport CommitLog
+from core.log.waiter cimport Waiter
 from core.message cimport Message
 from core.publish cimport Publisher
 from core.routing.exchange cimport Exchange
@@ -35,6 +36,7 @@ cdef class Publishing(Waiter):
     cdef readonly long long next_seq, acked
     cdef long long _ready_hi, _waited_hi
     cdef list _singles
+    cdef public object transaction
     cpdef long long mark(self) except? -1
     cpdef committed(self, long long mark)
     cdef begin(self, bytearray b, Py_ssize_t at, Py_ssize_t end)

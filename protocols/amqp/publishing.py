@@ -11,12 +11,13 @@ import cython
 from core.errors import AccessRefused, NotFound, PreconditionFailed
 from core.routing.history import NO_STORE
 from protocols.amqp import tables
+from protocols.amqp.content import Content
 from protocols.amqp.errors import AmqpError, SyntaxViolation, UnexpectedFrame
 from protocols.amqp.methods import BasicReturn, encode
 from protocols.amqp.properties import decode_properties, read_expiration
 
 if cython.compiled:
-    from cython.cimports.core.log.commit_log import Waiter
+    from cython.cimports.core.log.waiter import Waiter
     from cython.cimports.core.message import Message, new_message
     from cython.cimports.core.routing.exchange import Exchange
     from cython.cimports.core.routing.router import Route
@@ -25,7 +26,7 @@ if cython.compiled:
     from cython.cimports.protocols.amqp.frames import FrameWriter
     from cython.cimports.protocols.amqp.properties import Scan, scan_properties
 else:
-    from core.log.commit_log import Waiter
+    from core.log.waiter import Waiter
     from core.message import Message, new_message
     from core.routing.exchange import Exchange
     from core.routing.router import Route
@@ -60,7 +61,11 @@ def same(b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t, known: byt
 @cython.final
 @cython.cclass
 class Publishing(Waiter):
-    """A channel's publishing side. `expecting` is NOTHING, EXPECT_HEADER or EXPECT_BODY."""
+    """A channel's publishing side.
+
+    expecting    NOTHING, EXPECT_HEADER or EXPECT_BODY
+    transaction  holds what is published on a channel in tx mode; else None
+    """
 
     def __init__(self, output: FrameWriter, channel: int, broker: object, session: tuple):
         Waiter.__init__(self)
@@ -87,6 +92,7 @@ class Publishing(Waiter):
         self.next_seq = 1
         self.acked = self._ready_hi = self._waited_hi = 0
         self._singles = []
+        self.transaction = None
 
     @cython.cfunc
     def begin(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
@@ -228,11 +234,14 @@ class Publishing(Waiter):
             route = self.router.route(found, self._key, self._headers, self)
             if found.keyless_route is route or found.routes.get(self._key) is route:
                 self._route = route  # the key alone decides
+        if self.transaction is not None:
+            self.transaction.publish(message, route, self._mandatory)
+            return
         if route.histories is not None:
-            self._remember(message, route.histories)
+            self.remember(message, route.histories)
         result: cython.int = self.publisher.publish(message, route)
         if result == 0 and self._mandatory:
-            self._return(message)
+            self.give_back(message)
         if self.confirming:
             self._confirm(result)
 
@@ -247,18 +256,16 @@ class Publishing(Waiter):
         """A property of the message, or None: asked for by an exchange that hashes one."""
         return decode_properties(self._header).get(name) if self._header else None
 
-    def _remember(self, message: Message, histories: tuple) -> None:
+    def remember(self, message: Message, histories: tuple) -> None:
         """The message went through exchanges with a history; its header may ask to be left out."""
-        if self._headers().get(NO_STORE) is not True:
+        if Content(message.header).headers().get(NO_STORE) is not True:
             for history in histories:
                 history.remember(message)
 
-    def _return(self, message: Message) -> None:
+    def give_back(self, message: Message) -> None:
         """basic.return with the whole content, ahead of the confirm."""
-        key = message.routing_key
-        self.output.method(
-            self.channel, encode(BasicReturn(NO_ROUTE, "NO_ROUTE", self._exchange.decode(), key))
-        )
+        returned = BasicReturn(NO_ROUTE, "NO_ROUTE", message.exchange.decode(), message.routing_key)
+        self.output.method(self.channel, encode(returned))
         self.output.content(self.channel, message)
 
     @cython.cfunc

@@ -7,7 +7,6 @@ from tests.clients.deliveries import Inbox
 
 pytestmark = pytest.mark.ours
 REFUSED = {
-    "transactions": lambda c, queue: c.tx_select(),
     "carbon copies": lambda c, queue: c.basic_publish("", queue, b"x", pika.BasicProperties(headers={"CC": ["k"]})),
     "blind copies": lambda c, queue: c.basic_publish("", queue, b"x", pika.BasicProperties(headers={"BCC": ["k"]})),
     "direct reply-to": lambda c, queue: c.basic_consume("amq.rabbitmq.reply-to", Inbox(), auto_ack=True),

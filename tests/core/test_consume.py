@@ -14,6 +14,8 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.integers(1, 200), st.integers(0, 2)),
         st.tuples(st.sampled_from(["ack", "nack"]), st.integers(0, 1 << 20), st.booleans()),
+        st.tuples(st.just("take"), st.integers(0, 1 << 20), st.booleans()),
+        st.tuples(st.sampled_from(["commit", "roll back"]), st.just(0), st.just(0)),
         st.tuples(st.just("recover"), st.just(0), st.just(0)),
         st.tuples(st.just("ack most"), st.integers(2, 50), st.just(0)),
     ),
@@ -45,6 +47,7 @@ def new_consumer(noted):
 class Model:
     def __init__(self):
         self.held, self.open, self.noted = Unacked(), {}, []
+        self.taken = []  # by a transaction: [what take() gave]
         self.consumers = [None, new_consumer(self.noted), new_consumer(self.noted)]
 
     def add(self, count, which):
@@ -69,10 +72,34 @@ class Model:
         for each in tags:
             del self.open[each]
 
+    def take(self, tag, multiple):
+        known = tag in self.open or (multiple and tag == 0)
+        tags = [each for each in sorted(self.open) if each <= (tag or self.held.head)] if multiple else [tag]
+        taken = self.held.take(tag, multiple)
+        if not known:
+            assert taken is None
+            return
+        assert taken == [(each, self.open.pop(each), each * 10) for each in tags]
+        self.taken.append(taken)
+
+    def end(self, commit):
+        before = len(self.noted)
+        for taken in self.taken:
+            if commit:
+                self.held.settle_taken(taken, False)
+            else:
+                self.held.put_back(taken)
+                self.open.update((tag, consumer) for tag, consumer, _ in taken)
+        wanted = [(ACKED, offset) for taken in self.taken for _, _, offset in taken] if commit else []
+        assert self.noted[before:] == wanted
+        self.taken = []
+
     def check(self):
         assert self.held.count == len(self.open)
+        taken = [consumer for each in self.taken for _, consumer, _ in each]
         for consumer in self.consumers[1:]:
-            assert consumer.unacked == consumer.gate.unacked == list(self.open.values()).count(consumer)
+            held = [*self.open.values(), *taken].count(consumer)
+            assert consumer.unacked == consumer.gate.unacked == held
 
 
 @given(STEPS)
@@ -87,9 +114,14 @@ def test_it_is_a_dict_of_tags(steps):
         elif kind == "ack most":  # one in `number` stays
             for tag in [tag for tag in model.open if tag % number]:
                 model.settle(tag, False, False)
+        elif kind == "take":
+            model.take(number % (model.held.head + 2), choice)
+        elif kind in ("commit", "roll back"):
+            model.end(kind == "commit")
         else:
             model.settle(number % (model.held.head + 2), choice, kind == "nack")
         model.check()
+    model.end(False)
     model.settle(0, True, True)
     assert model.open == {}
 

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from core.consume import Unacked
-from core.log.commit_log import Waiter
+from core.log.waiter import Waiter
 from core.message import Message
 from core.publish import AT_COMMIT
 from core.queue.consumer import Consumer, Gate

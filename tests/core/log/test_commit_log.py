@@ -4,9 +4,10 @@ import struct
 
 import pytest
 
-from core.log.commit_log import SPACE_RESERVED, Waiter
+from core.log.commit_log import SPACE_RESERVED
 from core.log.record import DONE, LINK, STATE, STORE
 from core.log.view import View
+from core.log.waiter import Waiter
 
 
 class Confirms(Waiter):

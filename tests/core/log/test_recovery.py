@@ -1,6 +1,7 @@
 """Finding the log's end: torn tails are cut, damage is refused, by offset."""
 
 import shutil
+from array import array
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from core.errors import LogCorrupt
 from core.log.recovery import scan
+from tests.core.log.conftest import make_message
 
 SEGMENT = 64 << 10
 
@@ -238,3 +240,96 @@ def test_any_garbage_behind_the_end_is_cut(disk, garbage):
     result, _ = recover(disk)
     assert (result.tail, result.records) == (end, 3)
     assert result.cut_bytes == len(garbage.rstrip(b"\0"))
+
+
+def transaction(disk, *sizes, settled=()):
+    """Store messages of these sizes as one transaction in a batch of its own; gives them."""
+    disk.log.join(sum(sizes))
+    messages = [disk.store(b"t" * size) for size in sizes]
+    disk.log.end_joined(list(settled))
+    disk.commit()
+    return messages
+
+
+@pytest.mark.parametrize("settled", [(), (b"\x01\x00", b"\x02\x00")], ids=["nothing settled", "two done records"])
+def test_a_transaction_comes_back_with_the_done_records_that_end_it(disk, settled):
+    disk.open()
+    fill(disk, 2)
+    transaction(disk, 10, 20, settled=settled)
+    fill(disk, 1)
+    result, seen = recover(disk)
+    assert result.tail == seen[-1][1] + overhead(disk) + 500
+    ends = [(3, body) for body in settled or [b""]]
+    assert [(kind, body) for kind, _, body in seen[2:-1]] == [(1, b"t" * 10), (1, b"t" * 20), *ends]
+    assert result.counters == (0, 5, 0, len(ends), 0)
+
+
+def test_a_transaction_torn_at_any_record_is_cut_whole_and_what_was_before_it_in_its_batch_stays(disk):
+    disk.open()
+    fill(disk, 3)
+    before = disk.store(b"same batch")
+    messages = transaction(disk, 100, 100, 100)
+    start, end = messages[0].offset, disk.log.appended
+    image = disk.files.read(start, end - start)
+    for kept in [*range(0, len(image), 7), len(image) - 1]:
+        disk.raw(start, image[:kept] + bytes(len(image) - kept))
+        result, seen = recover(disk)
+        assert result.tail == start and seen[-1][1] == before.offset, kept
+        disk.raw(start, image)
+    result, seen = recover(disk)
+    assert result.tail == end and result.records == 8
+
+
+def test_a_transaction_is_one_batch_however_large_also_over_segments(disk):
+    disk.open(batch_bytes_max=4096)
+    fill(disk, 2)
+    batches = disk.log.batches
+    messages = transaction(disk, *[5000] * 30)
+    assert disk.log.batches == batches + 1
+    assert messages[-1].offset - messages[0].offset > 2 * SEGMENT
+    result, seen = recover(disk)
+    assert result.records == 33 and result.tail == disk_end_of(seen, result)
+    last = messages[-1]
+    disk.raw(last.offset, bytes(last.record_size))
+    result, seen = recover(disk)
+    assert result.tail == messages[0].offset and result.records == 2
+    assert recover(disk)[0].cut_bytes == 0
+
+
+def disk_end_of(seen, result):
+    """The end of the empty done record that ends the log."""
+    assert seen[-1][0] == 3 and seen[-1][2] == b""
+    return result.tail
+
+
+def test_a_damaged_transaction_behind_which_batches_follow_is_refused_and_the_bad_record_is_named(disk):
+    disk.open()
+    fill(disk, 2)
+    messages = transaction(disk, 50, 50, 50)
+    fill(disk, 2)
+    bad = messages[1]
+    disk.raw(bad.offset + 90, b"?")
+    with pytest.raises(LogCorrupt, match=f"damaged at offset {bad.offset}"):
+        recover(disk)
+
+
+def test_links_inside_a_transaction_leave_it_joined(disk):
+    disk.open()
+    places = array("q", [number for queue in range(300) for number in (queue, 0, 0)])
+    disk.log.join(1000)
+    disk.log.append_store(make_message(b"wide"), places, 300)
+    disk.store(b"after the links")
+    disk.log.end_joined([])
+    disk.commit()
+    flags = []
+    disk.files.close()
+    disk.open()
+    scan(disk.files, 0, lambda view: flags.append((view.kind, view.flag & 2)))
+    assert flags == [(1, 2), (4, 2), (1, 2), (3, 0)]
+
+
+def test_a_transaction_that_stored_nothing_leaves_no_trace(disk):
+    disk.open()
+    end = disk.log.appended
+    transaction(disk)
+    assert disk.log.appended == end

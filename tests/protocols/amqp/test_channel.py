@@ -211,6 +211,71 @@ def test_what_breaks_the_rules_closes_the_connection(world, client, sent, code, 
     assert close[0].reply_code == code and close[0].reply_text.endswith(" - " + text)
 
 
+def transacted(world, client):
+    """A transient queue q with two messages, of which tags 1 and 2 are held in tx mode."""
+    queue = world.add_queue("q")
+    client.send(*publish(1, "q", b"1"), *publish(1, "q", b"2"), BasicGet(queue="q"), BasicGet(queue="q"))
+    client.send(methods.TxSelect())
+    client.replies()
+    return queue
+
+
+def test_an_alarm_holds_a_commit_back_that_has_messages_and_the_acks_behind_it(world, client):
+    queue = transacted(world, client)
+    client.send(*publish(1, "q", b"3"))
+    world.alarm(True)
+    client.send(methods.TxCommit(), BasicAck(1), methods.TxRollback(), run=True)
+    assert kinds(client.replies()) == [ConnectionBlocked] and queue.unacked == 2 and queue.ready == 0
+    world.alarm(False)
+    world.run()
+    assert kinds(client.replies()) == [ConnectionUnblocked, methods.TxCommitOk, methods.TxRollbackOk]
+    assert queue.unacked == 2 and queue.ready == 1
+
+
+def test_an_alarm_does_not_hold_back_a_commit_of_acks_or_a_rollback(world, client):
+    queue = transacted(world, client)
+    world.alarm(True)
+    client.send(BasicAck(1), methods.TxCommit(), BasicAck(2), methods.TxRollback())
+    assert kinds(client.replies())[-2:] == [methods.TxCommitOk, methods.TxRollbackOk]
+    assert queue.unacked == 1
+
+
+def test_acks_do_not_overtake_held_publishes_in_tx_mode_nor_a_held_select(world, client):
+    queue = world.add_queue("q")
+    client.send(*publish(1, "q", b"1"), BasicGet(queue="q"))
+    world.alarm(True)
+    client.send(*publish(1, "q", b"2"), methods.TxSelect(), BasicAck(1))
+    assert queue.unacked == 1
+    world.alarm(False)
+    world.run()
+    assert queue.unacked == 1 and methods.TxSelectOk in kinds(client.replies())
+    client.send(methods.TxCommit())
+    assert queue.unacked == 0
+
+
+@pytest.mark.parametrize("end", ["close", "loss"])
+def test_a_held_commit_happens_before_the_connection_ends(world, client, end):
+    queue = transacted(world, client)
+    client.send(*publish(1, "q", b"3"), BasicAck(1))
+    world.alarm(True)
+    client.send(methods.TxCommit(), *publish(1, "q", b"never"))
+    assert queue.acked == 0
+    if end == "close":
+        client.send(ConnectionClose(200, "", 0, 0), channel=0)
+        assert type(client.replies()[-1]) is ConnectionCloseOk
+    else:
+        client.connection.lost()
+    assert (queue.acked, queue.ready) == (1, 2)  # 2 came back, 3 is there
+
+
+def test_commit_ok_waits_for_the_disk(world, client):
+    world.add_queue("d", durable=True)
+    client.send(methods.TxSelect(), *publish(1, "d", b"x", properties=PERSISTENT), methods.TxCommit())
+    assert kinds(client.replies()) == [methods.TxSelectOk]
+    world.finish()
+    assert kinds(client.replies()) == [methods.TxCommitOk]
+
+
 STEPS = st.lists(
     st.sampled_from(
         ["publish", "publish", "split", "declare", "transient", "nowait", "qos", "get", "on", "off", "commit", "turn"]

@@ -1,6 +1,7 @@
 """A small broker without sockets or disk, and a client that is bytes in, methods out."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from core.access import Access
@@ -111,6 +112,7 @@ class World(Bench):
         self.cluster_name = "test"
         self.reports = []
         self.topology = Topology(self)
+        self.handover = SimpleNamespace(gather=list)  # what was settled is left for submit()
         self.vhost = VirtualHost("/", Router())
         for name, kind in (("amq.direct", "direct"), ("amq.headers", "headers")):
             self.vhost.router.add_exchange(Exchange(name, kind))

@@ -1,0 +1,109 @@
+"""What one client publishes and settles, held until it says commit: then one batch of the log takes all of it.
+
+Nothing of it is visible before, and a crash leaves all or nothing of what durable queues got and gave: its records are
+joined in the log (CommitLog.join). A message's queues are those it was routed to when it was published, as in RabbitMQ;
+its time to live counts from the commit. What is held lies in memory, hence the bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from core.errors import LimitReached
+from core.message import Message
+from core.routing.router import Route
+
+MESSAGE_BYTES = 256  # what a message takes in memory beside its body and header block, about
+SETTLED_BYTES = 128  # what a delivery takes that is to be settled
+
+Taken = list[tuple[int, Any, int]]  # delivery tag, consumer, queue offset
+
+
+class Publisher(Protocol):
+    """The channel's publishing side, as a commit calls it."""
+
+    def remember(self, message: Message, histories: tuple[Any, ...]) -> None:
+        """The message went through exchanges with these histories."""
+
+    def give_back(self, message: Message) -> None:
+        """A mandatory message entered no queue."""
+
+
+class Transaction:
+    """One channel's transaction. When it is committed or rolled back the next one begins in the same object.
+
+    held_bytes  what it holds, at most bytes_max
+    publishing  whether messages are held
+    """
+
+    def __init__(self, broker: Any, unacked: Any, queues: dict[str, Any], bytes_max: int):
+        """unacked: the channel's core.consume.Unacked; queues: those of its virtual host, by name."""
+        self._log = broker.log
+        self._publisher = broker.publisher
+        self._gather = broker.handover.gather
+        self._clock = broker.clock
+        self._unacked = unacked
+        self._queues = queues
+        self._bytes_max = bytes_max
+        self.held_bytes = 0
+        self._messages: list[tuple[Message, Route, bool, int]] = []
+        self._settled: list[tuple[Taken, bool]] = []
+
+    @property
+    def publishing(self) -> bool:
+        """See above."""
+        return bool(self._messages)
+
+    def publish(self, message: Message, route: Route, mandatory: bool) -> None:
+        """Hold a message. Raises LimitReached."""
+        self._messages.append((message, route, mandatory, self._clock.ms))
+        self._hold(message.body_size + len(message.header) + MESSAGE_BYTES)
+
+    def settle(self, taken: Taken, requeue: bool) -> None:
+        """Hold what Unacked.take() gave: to be acknowledged, or given back. Raises LimitReached."""
+        self._settled.append((taken, requeue))
+        self._hold(SETTLED_BYTES * len(taken))
+
+    def _hold(self, size: int) -> None:
+        self.held_bytes += size
+        if self.held_bytes > self._bytes_max:
+            raise LimitReached(
+                f"transaction of {self.held_bytes} bytes is larger than the limit of {self._bytes_max} bytes"
+            )
+
+    def commit(self, publisher: Publisher) -> None:
+        """Publish everything, then settle everything, in the order it came. The publisher is told of mandatory messages
+        that enter no queue. Who wants to know when all of it is safe asks the log."""
+        messages, settled, held_bytes = self._messages, self._settled, self.held_bytes
+        self._begin_anew()
+        self._log.join(held_bytes)
+        try:
+            for message, route, mandatory, since_ms in messages:
+                if message.expire_at:
+                    message.expire_at += self._clock.ms - since_ms
+                if route.histories is not None:
+                    publisher.remember(message, route.histories)
+                if not self._publisher.publish(message, self._living(route)) and mandatory:
+                    publisher.give_back(message)
+            for taken, requeue in settled:
+                self._unacked.settle_taken(taken, requeue)
+        finally:
+            self._log.end_joined(self._gather())
+
+    def roll_back(self) -> None:
+        """Forget the messages; what was to be settled is unacknowledged as before, and can be settled again."""
+        settled = self._settled
+        self._begin_anew()
+        for taken, _ in settled:
+            self._unacked.put_back(taken)
+
+    def _begin_anew(self) -> None:
+        self._messages, self._settled, self.held_bytes = [], [], 0
+
+    def _living(self, route: Route) -> Route:
+        """The route without queues that were deleted meanwhile; one of the same name takes its predecessor's place."""
+        if not any(queue.deleted for queue in route.queues):
+            return route
+        named = (self._queues.get(queue.name) if queue.deleted else queue for queue in route.queues)
+        queues = dict.fromkeys(queue for queue in named if queue is not None)
+        return Route(tuple(queues), tuple(queue for queue in queues if queue.durable))
