@@ -1,3 +1,5 @@
+from core.disk.page_image cimport PageImage
+
 # Linux's asynchronous writes (io_submit(2)): the system calls as they are, since libc has no functions for them.
 # RWF_NOWAIT: the kernel refuses (EAGAIN) what it could not carry out without blocking the caller.
 cdef extern from *:
@@ -52,20 +54,14 @@ cdef int signal(int event) noexcept nogil
 cdef int hear(int event) noexcept nogil
 
 
-cdef class BatchWriter:
-    cdef object _files, _ops, _thread, _memory, _view, _segment, _done, _instead
-    cdef list _parts
-    cdef unsigned char* _image
-    cdef Py_ssize_t _kept, _kept_at, _from, _size
-    cdef long long _segment_bytes, _segment_base, _kept_end, _at
-    cdef int _wake, _told, _fd, _buffered, _direct, _error
-    cdef bint _stopping, _sync, _submitted
+cdef class BatchWriter(PageImage):
+    cdef object _thread
+    cdef int _wake, _told, _error
+    cdef bint _stopping, _submitted
     cdef unsigned long _context
     cdef int _refusals
-    cpdef bint write(self, list parts, bint sync, done, instead) except? -1
+    cpdef put(self)
+    cpdef opened(self)
     cdef bint _submit(self) except? -1
-    cdef _copy(self, list buffers, Py_ssize_t at)
-    cdef _zero(self, Py_ssize_t at, Py_ssize_t upto)
-    cdef _move(self, Py_ssize_t at, Py_ssize_t size)
     cdef int _serve(self) noexcept nogil
     cdef int _put(self) noexcept nogil

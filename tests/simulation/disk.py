@@ -79,6 +79,7 @@ class SimDisk(FileOps):
         self.used = 0
         self.crash_in: int | None = None
         self.fail_sync: int | None = None
+        self.direct = True
         self.short_writes = 0.0  # how often a write takes only a part
         self.calls = 0
         self.full_errors = self.sync_errors = 0
@@ -110,6 +111,14 @@ class SimDisk(FileOps):
         self._next_fd += 1
         self._open[fd] = file
         return fd
+
+    def open_direct(self, fd: int) -> int:
+        """See FileOps. There is no page cache to go past; `direct` = what the file system says."""
+        if not self.direct:
+            return -1
+        self._next_fd += 1
+        self._open[self._next_fd - 1] = self._open[fd]
+        return self._next_fd - 1
 
     def close(self, fd: int) -> None:
         """See FileOps."""

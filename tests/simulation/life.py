@@ -17,6 +17,7 @@ from core.log.engine import LocalEngine
 from core.metrics import Metrics
 from protocols.amqp import tables
 from protocols.amqp.content import Content
+from tests.simulation.batches import SimBatches
 from tests.simulation.disk import SimDisk
 from tests.simulation.loop import EPOCH_SECONDS, SimLoop, SimWorker
 from tests.simulation.store import SimStore
@@ -35,6 +36,7 @@ class Sizes(NamedTuple):
     checkpoint_seconds: int
     disk_bytes: int
     flush: str = "sync"
+    batches: bool = False  # the short way to the disk is there
 
 
 def draw_sizes(random: Random) -> Sizes:
@@ -47,6 +49,7 @@ def draw_sizes(random: Random) -> Sizes:
         random.choice((1, 1, 2, 5)),
         random.choice((20, 200, 200)) * segment_bytes,
         random.choice(("sync", "sync", "sync", "async")),
+        random.random() < 0.7,
     )
 
 
@@ -89,9 +92,11 @@ class Life:
             LOG_DIRECTORY, sizes.segment_bytes, ahead_bytes=sizes.ahead_bytes, ops=world.disk
         )  # fmt: skip
         self.readers = SimWorker(self.loop, 0.002, 3)
+        self.batches = SimBatches(self.files, world.disk, self.loop) if sizes.batches else None
         self.engine = LocalEngine(
-            self.files, SimWorker(self.loop, 0.002), self.readers, self.loop.call_later, sync=sizes.flush == "sync"
-        )
+            self.files, SimWorker(self.loop, 0.002), self.readers, self.loop.call_later,
+            sync=sizes.flush == "sync", batches=self.batches,
+        )  # fmt: skip
         self.flow = Flow(1 << 40, 0, lambda: (0, 1 << 40))
         self.engine.blocked = lambda full: self.flow.set_alarm(LOG, full)
         self.broker = self._build(random)

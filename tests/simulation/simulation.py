@@ -152,6 +152,7 @@ class Simulation:
         """Act until the end."""
         random, life, disk = self.random, self.life, self.world.disk
         disk.short_writes = random.choice((0.0, 0.0, 0.3))
+        disk.direct = random.random() < 0.7
         actions = random.randint(1, ACTIONS_MAX)
         pause = random.choice((0.0005, 0.002, 0.01))
         when = random.randint(0, actions)

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.disk.batch_writer import IMAGE_BYTES, BatchWriter, available
+from core.disk.batch_writer import BatchWriter, available
 from core.disk.files import SegmentFiles
 from core.disk.ops import PAGE_BYTES
+from core.disk.page_image import IMAGE_BYTES
 
 pytestmark = pytest.mark.skipif(not available(), reason="no eventfd on this system")
 SEGMENT = 4 << 20
