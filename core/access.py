@@ -19,6 +19,7 @@ import secrets
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -37,6 +38,8 @@ PATTERN_BYTES_MAX = 4096
 DECISIONS_MAX = 4096
 VERIFIED_MAX = 16384
 FAILED_MAX = 1024
+CLIENT_ID = b"{client_id}"  # in a topic permission
+CLIENT_PATTERNS_MAX = 4096
 
 _ARGON2_FORM = re.compile(
     r"\$argon2id\$v=19\$m=(\d{1,9}),t=(\d{1,9}),p=(\d{1,9})\$[\w+/]{11,86}\$[\w+/]{16,86}", re.ASCII
@@ -46,6 +49,23 @@ _ARGON2_FORM = re.compile(
 _GUEST_HASH = "$argon2id$v=19$m=19456,t=2,p=1$slCYyk6VHAGdGd+5+E+90w$LqeWLHXF+c9RTXGMDrnYvx0FF/4iIMUjh8S61huZwcA"
 
 
+class UserLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one user may have open, over all connections; -1 = no limit."""
+
+    max_connections: int = -1
+    max_channels: int = -1
+
+
+class VhostLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much there may be in one virtual host; -1 = no limit."""
+
+    max_connections: int = -1
+    max_queues: int = -1
+
+
+NO_USER_LIMITS, NO_LIMITS = UserLimits(), VhostLimits()
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A user. An empty `password_hash` lets nobody in by password."""
 
@@ -53,6 +73,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str = ""
     algorithm: str = ARGON2ID
     tags: tuple[str, ...] = ()
+    limits: UserLimits = NO_USER_LIMITS
 
     def __repr__(self) -> str:
         return f"User(name={self.name!r}, tags={self.tags!r})"  # hashes have no place in logs
@@ -102,11 +123,17 @@ def permission(configure: str, write: str, read: str) -> Permission:
 
 
 def topic_permission(user: str, vhost: str, write: str, read: str) -> TopicPermission:
-    """Compile one user's patterns for one topic exchange, {username} and {vhost} filled in, literally. ValueError."""
+    """Compile one user's patterns for one topic exchange, {username} and {vhost} filled in, literally. {client_id} is
+    filled in when a client that has one asks; for any other it stands for itself, as in RabbitMQ. ValueError."""
     filled = [
         text.replace("{username}", re.escape(user)).replace("{vhost}", re.escape(vhost)) for text in (write, read)
     ]
     return TopicPermission(write=compile_pattern(filled[0]), read=compile_pattern(filled[1]))
+
+
+@lru_cache(CLIENT_PATTERNS_MAX)
+def _for_client(pattern: bytes, client_id: str) -> re.Pattern[bytes]:
+    return compile_pattern(pattern.replace(CLIENT_ID, re.escape(client_id).encode()).decode())
 
 
 def default_snapshot() -> Snapshot:
@@ -180,17 +207,26 @@ class Access:
         """Whether anybody's routing keys are restricted: if not, `check_topic` need not be asked."""
         return bool(self.snapshot.topic_permissions)
 
-    def check_topic(self, user: str, vhost: str, exchange: str, routing_key: bytes, right: Right) -> None:
-        """Raise AccessRefused if a topic permission on `exchange` forbids the key: to publish (write), to bind (read).
-        Without one for this user and exchange every key is allowed. Ask only for exchanges of type topic."""
+    def check_topic(
+        self, user: str, vhost: str, exchange: str, routing_key: bytes, right: Right, *, client_id: str | None = None
+    ) -> None:
+        """Raise AccessRefused if a topic permission on `exchange` forbids the key: to publish (write), to bind, unbind
+        (read). Without one for this user and exchange every key is allowed. Ask only for exchanges of type topic."""
         granted = self.snapshot.topic_permissions.get((vhost, user, exchange))
         if granted is None:
             return
         pattern: re.Pattern[bytes] = getattr(granted, right)
+        if client_id is not None and CLIENT_ID in pattern.pattern:
+            pattern = _for_client(pattern.pattern, client_id)
         if pattern.search(routing_key) is None:
             key = routing_key.decode("utf-8", "replace")
-            where = f"topic '{exchange}' in vhost '{vhost}'"  # RabbitMQ's words
-            raise AccessRefused(f"access to topic '{key}' in exchange {where} refused for user '{user}'")
+            where = f"exchange '{exchange}' in vhost '{vhost}'"
+            raise AccessRefused(f"access to topic '{key}' in {where} refused for user '{user}'")
+
+    def user_limits(self, user: str) -> UserLimits:
+        """How much the user may have open, by the snapshot of now."""
+        known = self.snapshot.users.get(user)
+        return NO_USER_LIMITS if known is None else known.limits
 
     def may_connect(self, user: str, from_loopback: bool) -> bool:
         """Whether `user` may log in from there: some users may from this machine only."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from core.connections import Connections
 from core.errors import NotAllowed
 from core.exchanges import Exchanges
 from core.flow import BEHIND
@@ -92,7 +93,7 @@ class Broker:
         self.policies = Policies()
         self.turn: Any = Turn(clock, loop.soon)
         self.schedule = Schedule(loop.call_at, clock)
-        self.connections: set[Any] = set()
+        self.connections = Connections()
         self.access: Any = None
         self.passwords: Any = None
         self.flow: Any = None

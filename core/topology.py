@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from core.errors import AccessRefused, NotFound, PreconditionFailed
+from core.errors import AccessRefused, LimitReached, NotFound, PreconditionFailed
 from core.state.arguments import (
     CLASSIC,
     QUEUE_TYPE,
@@ -134,6 +134,9 @@ class Topology:
                 return queue
             if name.startswith(RESERVED):
                 raise AccessRefused(f"queue name '{name}' contains reserved prefix 'amq.*'")
+        if 0 <= vhost.max_queues <= len(vhost.queues):
+            where = f"queue limit in vhost '{vhost.name}' ({vhost.max_queues}) is reached"
+            raise LimitReached(f"cannot declare queue '{name}': {where}")
         title = queue_title(vhost, name)
         check_queue_arguments(self._codec, arguments, title)
         queue_type = arguments.get(QUEUE_TYPE, CLASSIC)

@@ -1,29 +1,51 @@
-"""RabbitMQ's definitions JSON: users, virtual hosts, permissions, queues, exchanges and bindings.
+"""RabbitMQ's definitions JSON: users, virtual hosts, permissions, policies, limits, queues, exchanges and bindings.
 
 Takes what `rabbitmqctl export_definitions` and the management API write, of a whole cluster or of one virtual host
-(then the items name none), and our own argon2id hashes. What this version does not serve, policies, parameters and
-limits, is refused by name, never ignored. What says only where the file came from is skipped.
+(then the items name none), and our own argon2id hashes. What has no effect here is told by name (`inert`), what this
+version is still to serve is refused by name. What says only where the file came from is skipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 import msgspec
 
 from core.access import (
     ARGON2ID,
+    NO_LIMITS,
     SHA256,
     Permission,
     Snapshot,
     TopicPermission,
     User,
+    VhostLimits,
     check_hash,
     default_snapshot,
     hash_password,
     permission,
     topic_permission,
+)
+from core.policies import Policy
+from core.state.settings import INERT
+from gateway.parameters import (
+    OPERATOR_POLICY,
+    VHOST_LIMITS,
+    operator_policy,
+    policy,
+    user_limits,
+    vhost_limits,
+)
+from gateway.shapes import (
+    Binding,
+    Exchange,
+    File,
+    PermissionItem,
+    Queue,
+    TopicPermissionItem,
+    UserItem,
+    VhostItem,
 )
 
 FILE_BYTES_MAX = 64 << 20
@@ -36,45 +58,6 @@ class DefinitionsError(Exception):
     """The file cannot be used. One line: file, JSON path, what is wrong."""
 
 
-class _Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An object of the file. A field that is not known is refused: it may mean something."""
-
-
-class Queue(_Item, frozen=True, kw_only=True):
-    """A queue to declare."""
-
-    name: str
-    vhost: str = ""
-    durable: bool = True
-    auto_delete: bool = False
-    arguments: dict[str, Any] = {}
-    type: str = ""  # the same as the argument x-queue-type, which is what counts
-
-
-class Exchange(_Item, frozen=True, kw_only=True):
-    """An exchange to declare."""
-
-    name: str
-    vhost: str = ""
-    type: Literal["direct", "fanout", "topic", "headers"]
-    durable: bool = True
-    auto_delete: bool = False
-    internal: bool = False
-    arguments: dict[str, Any] = {}
-
-
-class Binding(_Item, frozen=True, kw_only=True):
-    """A binding to make, of a queue or an exchange to an exchange."""
-
-    source: str
-    vhost: str = ""
-    destination: str
-    destination_type: Literal["queue", "exchange"]
-    routing_key: str = ""
-    arguments: dict[str, Any] = {}
-    properties_key: str = ""  # the management API's own name for the binding
-
-
 class Definitions(msgspec.Struct, frozen=True, kw_only=True):
     """What a file holds, every item with its virtual host. `vhosts` are all there are with this file."""
 
@@ -85,66 +68,10 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[Queue, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
     bindings: tuple[Binding, ...] = ()
-
-
-class _User(_Item, frozen=True, kw_only=True):
-    name: str
-    password_hash: str | None = None
-    password: str | None = None
-    hashing_algorithm: str | None = None
-    tags: str | list[str] = []
-    limits: Any = None
-
-
-class _Vhost(_Item, frozen=True, kw_only=True):
-    name: str
-    description: str | None = None
-    tags: Any = None
-    metadata: dict[str, Any] | list[Any] = {}
-    limits: Any = None
-    default_queue_type: str | None = None
-    protected_from_deletion: bool = False
-
-
-class _Permission(_Item, frozen=True, kw_only=True):
-    user: str
-    vhost: str = ""
-    configure: str
-    write: str
-    read: str
-
-
-class _TopicPermission(_Item, frozen=True, kw_only=True):
-    user: str
-    vhost: str = ""
-    exchange: str
-    write: str
-    read: str
-
-
-class _File(_Item, frozen=True, kw_only=True):
-    users: list[_User] = []
-    vhosts: list[_Vhost] = []
-    permissions: list[_Permission] = []
-    topic_permissions: list[_TopicPermission] = []
-    queues: list[Queue] = []
-    exchanges: list[Exchange] = []
-    bindings: list[Binding] = []
-    policies: list[dict[str, Any]] = []
-    parameters: list[dict[str, Any]] = []
-    global_parameters: list[dict[str, Any]] = []
-    limits: Any = None
-    metadata: dict[str, Any] | list[Any] = {}
-    default_queue_type: str | None = None
-    original_vhost_name: str | None = None
-    original_cluster_name: Any = None
-    description: Any = None
-    explanation: Any = None
-    product_name: Any = None
-    product_version: Any = None
-    rabbit_version: Any = None
-    rabbitmq_version: Any = None
-    rabbitmq_definition_format: Any = None
+    policies: tuple[Policy, ...] = ()
+    operator_policies: tuple[Policy, ...] = ()
+    vhost_limits: dict[str, VhostLimits] = {}
+    inert: tuple[str, ...] = ()  # what has no effect here, for the log
 
 
 def load(path: str) -> Definitions:
@@ -162,7 +89,7 @@ def load(path: str) -> Definitions:
 def parse(data: bytes, source: str) -> Definitions:
     """Read definitions from their JSON; `source` names them in a DefinitionsError."""
     try:
-        file = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_File)
+        file = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=File)
         return _Reader(source, file).read()
     except msgspec.ValidationError as error:
         problem, _, path = str(error).rpartition(" - at ")
@@ -206,16 +133,21 @@ T = TypeVar("T", Queue, Exchange, Binding)
 class _Reader:
     """Checks one decoded file, section by section, and names the place of what is wrong."""
 
-    def __init__(self, source: str, file: _File):
+    def __init__(self, source: str, file: File):
         self._source, self._file = source, file
         self._default_vhost = file.original_vhost_name or "/"
         self._vhosts: list[str] = []
         self._users: tuple[User, ...] = ()
+        self._policies: list[Policy] = []
+        self._operator_policies: list[Policy] = []
+        self._limits: dict[str, VhostLimits] = {}
+        self._inert: list[str] = []
 
     def read(self) -> Definitions:
         """Return what the file holds, or raise DefinitionsError."""
-        self._refuse_what_is_not_served()
         self._vhosts = self._read_vhosts()
+        self._read_policies()
+        self._read_parameters()
         self._users = tuple(self._read_user(user, f"$.users[{at}]") for at, user in enumerate(self._file.users))
         self._refuse_doubles("users", [user.name for user in self._users])
         permissions = {}
@@ -238,6 +170,10 @@ class _Reader:
             queues=self._read_queues(),
             exchanges=self._read_exchanges(),
             bindings=self._read_bindings(),
+            policies=tuple(self._policies),
+            operator_policies=tuple(self._operator_policies),
+            vhost_limits=self._limits,
+            inert=tuple(self._inert),
         )
 
     def _fail(self, path: str, problem: str) -> NoReturn:
@@ -249,20 +185,37 @@ class _Reader:
         except ValueError as error:
             self._fail(path, str(error))
 
-    def _refuse_what_is_not_served(self) -> None:
-        for section, what in (("policies", "policy"), ("parameters", "parameter")):
-            for at, item in enumerate(getattr(self._file, section)):
-                component = f" of {item['component']}" if "component" in item else ""
-                name = f"{what} {item.get('name')!r}{component}"
-                self._fail(f"$.{section}[{at}]", f"this version does not serve {section} yet: {name} must go")
-        for at, item in enumerate(self._file.global_parameters):
-            if item.get("name") not in CLUSTER_IDENTITY:
-                name = f"global parameter {item.get('name')!r}"
-                self._fail(f"$.global_parameters[{at}]", f"this version does not serve it yet: {name} must go")
-        self._check_vhost_extras("$", self._file)
+    def _read_policies(self) -> None:
+        for at, item in enumerate(self._file.policies):
+            path = f"$.policies[{at}]"
+            self._check_name(f"{path}.name", item.name)
+            self._add_policy(path, self._policies, policy, item)
+        self._refuse_doubles("policies", [(one.vhost, one.name) for one in self._policies])
 
-    def _check_vhost_extras(self, path: str, vhost: _Vhost | _File) -> None:
-        self._refuse_limits(path, vhost.limits)
+    def _add_policy(self, path: str, policies: list[Policy], read: Callable[..., Policy], item: Any) -> None:
+        made = self._compile(path, read, item, self._vhost_of(item, path))
+        policies.append(made)
+        without = sorted(INERT.keys() & made.definition.keys())
+        if without:
+            self._inert.append(f"policy '{made.name}' in vhost '{made.vhost}': {', '.join(without)}")
+
+    def _read_parameters(self) -> None:
+        for at, item in enumerate(self._file.parameters):
+            path = f"$.parameters[{at}]"
+            if item.component == OPERATOR_POLICY:
+                self._add_policy(path, self._operator_policies, operator_policy, item)
+            elif item.component == VHOST_LIMITS:
+                self._limits[self._vhost_of(item, path)] = self._compile(path, vhost_limits, item.value)
+            else:
+                where = item.vhost or self._default_vhost
+                self._inert.append(f"parameter '{item.name}' of component '{item.component}' in vhost '{where}'")
+        names = [each.get("name") for each in self._file.global_parameters]
+        self._inert += [f"global parameter '{name}'" for name in names if name not in CLUSTER_IDENTITY]
+
+    def _check_vhost_extras(self, path: str, name: str, vhost: VhostItem | File) -> None:
+        limits = self._compile(f"{path}.limits", vhost_limits, vhost.limits)
+        if limits != NO_LIMITS:
+            self._limits[name] = limits
         metadata = vhost.metadata if isinstance(vhost.metadata, dict) else {}
         for where, kind in (
             (f"{path}.default_queue_type", vhost.default_queue_type),
@@ -271,15 +224,11 @@ class _Reader:
             if kind not in (None, "", "undefined", "classic"):
                 self._fail(where, f"this version does not serve a default queue type of {kind!r} yet; allowed: classic")
 
-    def _refuse_limits(self, path: str, limits: Any) -> None:
-        if limits:
-            names = ", ".join(str(name) for name in limits) if isinstance(limits, dict) else repr(limits)
-            self._fail(f"{path}.limits", f"this version does not serve limits yet: {names} must go")
-
     def _read_vhosts(self) -> list[str]:
         for at, vhost in enumerate(self._file.vhosts):
             self._check_name(f"$.vhosts[{at}].name", vhost.name)
-            self._check_vhost_extras(f"$.vhosts[{at}]", vhost)
+            self._check_vhost_extras(f"$.vhosts[{at}]", vhost.name, vhost)
+        self._check_vhost_extras("$", self._default_vhost, self._file)
         names = [vhost.name for vhost in self._file.vhosts]
         self._refuse_doubles("vhosts", names)
         if self._file.original_vhost_name is not None:
@@ -289,9 +238,9 @@ class _Reader:
             names.append("/")  # guest's
         return list(dict.fromkeys(names))
 
-    def _read_user(self, user: _User, path: str) -> User:
+    def _read_user(self, user: UserItem, path: str) -> User:
         self._check_name(f"{path}.name", user.name)
-        self._refuse_limits(path, user.limits)
+        limits = self._compile(f"{path}.limits", user_limits, user.limits)
         split = user.tags.split(",") if isinstance(user.tags, str) else user.tags
         tags = tuple(tag.strip() for tag in split if tag.strip())
         if user.password is not None:
@@ -299,16 +248,17 @@ class _Reader:
                 self._fail(path, "has both password and password_hash; give one")
             if not user.password:
                 self._fail(f"{path}.password", "is empty: nobody could log in with it")
-            return User(name=user.name, password_hash=hash_password(user.password.encode()), tags=tags)
+            hashed = hash_password(user.password.encode())
+            return User(name=user.name, password_hash=hashed, tags=tags, limits=limits)
         hashed = user.password_hash or ""
         algorithm = user.hashing_algorithm or (ARGON2ID if hashed.startswith("$argon2id$") else SHA256)
         try:
             check_hash(algorithm, hashed)
         except ValueError as error:
             self._fail(f"{path}.password_hash", str(error))
-        return User(name=user.name, password_hash=hashed, algorithm=algorithm, tags=tags)
+        return User(name=user.name, password_hash=hashed, algorithm=algorithm, tags=tags, limits=limits)
 
-    def _grantee(self, item: _Permission | _TopicPermission, path: str) -> str:
+    def _grantee(self, item: PermissionItem | TopicPermissionItem, path: str) -> str:
         known = [user.name for user in self._users] or ["guest"]
         if item.user not in known:
             self._fail(f"{path}.user", f"{item.user!r} is not among the users")

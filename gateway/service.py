@@ -32,6 +32,7 @@ from core.metrics import Metrics
 from gateway import definitions
 from gateway.accepted import Accepted
 from gateway.connection import Connection
+from gateway.defining import define
 from gateway.listeners import addresses, bound_address, open_socket, write_ready_file
 from gateway.memory import give_back_memory, memory_limit, memory_used
 from gateway.passwords import THREADS, Passwords
@@ -159,6 +160,8 @@ class Service:
         """Load the state, replay the log, apply the definitions."""
         began = time.monotonic()
         wanted = definitions.load(self.config.definitions.file) if self.config.definitions.file else None
+        if wanted is not None:
+            self.broker.policies.replace(wanted.policies, wanted.operator_policies)  # queues come up with them
         restored = self.broker.start()
         if restored.log.cut_bytes:
             log.warning("torn tail cut", extra={"offset": restored.log.tail, "bytes": restored.log.cut_bytes})
@@ -177,28 +180,10 @@ class Service:
         )
 
     def _define(self, wanted: definitions.Definitions) -> None:
-        """Take users, virtual hosts and permissions from the definitions, and declare what they list."""
-        broker, topology = self.broker, self.broker.topology
-        broker.access.replace(definitions.apply_access(wanted))
-        for name in wanted.vhosts:
-            topology.add_vhost(name)
-        for vhost in broker.model.vhosts.values():
-            vhost.router.touch()
-        for item in wanted.exchanges:
-            topology.declare_exchange(
-                broker.virtual_host(item.vhost), item.name, item.type, durable=item.durable,
-                auto_delete=item.auto_delete, internal=item.internal, arguments=item.arguments,
-            )  # fmt: skip
-        for queue in wanted.queues:
-            topology.declare_queue(
-                broker.virtual_host(queue.vhost), queue.name, durable=queue.durable,
-                auto_delete=queue.auto_delete, arguments=queue.arguments,
-            )  # fmt: skip
-        for binding in wanted.bindings:
-            topology.bind(
-                broker.virtual_host(binding.vhost), binding.source, (binding.destination_type, binding.destination),
-                binding.routing_key, binding.arguments,
-            )  # fmt: skip
+        """Carry out the definitions, and name what of them has no effect here."""
+        define(self.broker, wanted)
+        for what in wanted.inert:
+            log.warning("has no effect here", extra={"definition": what})
 
     def _reload(self) -> None:
         """SIGHUP: read definitions and certificates again; what cannot be used changes nothing."""

@@ -158,6 +158,7 @@ class VirtualHost:
         self.name_bytes = name.encode()
         self.router = router
         self.queues: dict[str, Any] = {}
+        self.max_connections = self.max_queues = -1  # no limit
         self.removed = False
 
 

@@ -154,6 +154,8 @@ class AmqpConnection(FrameWriter):
         if len(self.channels) >= self.broker.config.limits.channels_per_connection:
             limit = self.broker.config.limits.channels_per_connection
             raise LimitReached(f"number of channels opened on this connection has reached the limit ({limit})")
+        user = self.user.name
+        self.broker.connections.check_channels(user, self.broker.access.user_limits(user).max_channels)
         self.channels[number] = Channel(number, self, self.broker)
         self.method(number, methods.encode(methods.ChannelOpenOk()))
 

@@ -90,26 +90,26 @@ class Declaring:
         self._unbind(method, QUEUE, method.exchange, self._channel.queue_name(method.queue))
         return methods.QueueUnbindOk()
 
-    def _rights(self, kind: str, source: str, destination: str) -> None:
-        """A binding writes to its destination and reads from its source."""
+    def _rights(self, method, kind: str, source: str, destination: str) -> None:
+        """A binding writes to its destination and reads from its source, a topic exchange's by its routing key."""
         if "" in (source, destination if kind == EXCHANGE else source):
             raise AccessRefused("operation not permitted on the default exchange")
         self._check(kind, destination, "write")
         self._check("exchange", source, "read")
-
-    def _bind(self, method, kind: str, source: str, destination: str) -> None:
-        self._rights(kind, source, destination)
         if self._access.has_topic_permissions:
             exchange = self._vhost.router.exchanges.get(source)
             if exchange is not None and exchange.kind == "topic":
-                key = method.routing_key.encode()
+                key = method.routing_key.encode("utf-8", "surrogateescape")
                 self._access.check_topic(self._user, self._vhost.name, source, key, "read")
+
+    def _bind(self, method, kind: str, source: str, destination: str) -> None:
+        self._rights(method, kind, source, destination)
         self._topology.bind(
             self._vhost, source, (kind, destination), method.routing_key, method.arguments, owner=self._connection
         )
 
     def _unbind(self, method, kind: str, source: str, destination: str) -> None:
-        self._rights(kind, source, destination)
+        self._rights(method, kind, source, destination)
         self._topology.unbind(
             self._vhost, source, (kind, destination), method.routing_key, method.arguments, owner=self._connection
         )

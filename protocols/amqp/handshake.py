@@ -164,7 +164,11 @@ class Handshake:
     def _open(self, method) -> None:
         self._expect(method, methods.ConnectionOpen)
         name = method.virtual_host
-        self.broker.access.check_vhost(self.user.name, name)
+        access, connections, user = self.broker.access, self.broker.connections, self.user.name
+        if name in access.snapshot.vhosts:
+            connections.check_vhost(self.broker.virtual_host(name), user)
+        access.check_vhost(user, name)
+        connections.check_user(user, access.user_limits(user).max_connections)
         self.connection.opened(self.broker.virtual_host(name), self.user, self.agreed)
         self._send(methods.ConnectionOpenOk(""))
 

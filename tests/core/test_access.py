@@ -179,8 +179,18 @@ def test_topic_permissions_restrict_the_keys_of_their_exchange_only():
     access.check_topic("else", "/", "amq.topic", b"x", "write")
     with pytest.raises(AccessRefused) as refused:
         access.check_topic("lim", "/", "amq.topic", b"x\xff", "write")
-    expected = "access to topic 'x\ufffd' in exchange topic 'amq.topic' in vhost '/' refused for user 'lim'"
+    expected = "access to topic 'x\ufffd' in exchange 'amq.topic' in vhost '/' refused for user 'lim'"
     assert str(refused.value) == expected
+
+
+def test_the_client_id_is_filled_in_when_a_client_that_has_one_asks():
+    access = access_with(topics=[("lim", "amq.topic", "^{client_id}$", "^a$")])
+    access.check_topic("lim", "/", "amq.topic", b"c.1", "write", client_id="c.1")
+    access.check_topic("lim", "/", "amq.topic", b"{client_id}", "write")
+    access.check_topic("lim", "/", "amq.topic", b"a", "read", client_id="c.1")
+    for key, client_id in ((b"cx1", "c.1"), (b"c.1", "c2"), (b"{client_id}", "c2"), (b"c.1", None)):
+        with pytest.raises(AccessRefused):
+            access.check_topic("lim", "/", "amq.topic", key, "write", client_id=client_id)
 
 
 def test_a_name_in_a_topic_pattern_stands_for_itself():

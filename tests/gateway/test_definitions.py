@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.access import Access, verify_password
+from core.access import Access, UserLimits, VhostLimits, verify_password
 from core.errors import AccessRefused
 from gateway.definitions import Binding, Definitions, DefinitionsError, Exchange, Queue, apply_access, load, parse
 
@@ -187,24 +187,57 @@ def test_the_bindings_that_every_queue_has_need_no_making():
 PERMISSION = {"user": "guest", "vhost": "/", "configure": "", "write": "", "read": ""}
 BINDING = {"source": "x", "destination": "q", "destination_type": "queue"}
 NOT_SERVED = "this version does not serve "
+POLICY = {"vhost": "/", "name": "p", "pattern": "^a", "apply-to": "all", "priority": 1, "definition": {"expires": 5}}
+OPERATOR = {
+    "component": "operator_policy",
+    "name": "o",
+    "vhost": "/",
+    "value": {"pattern": "", "definition": {"expires": 3}, "priority": 1, "apply-to": "all"},
+}
 REFUSED = [
-    ({"policies": [{"name": "ha"}]}, f"$.policies[0]: {NOT_SERVED}policies yet: policy 'ha' must go"),
+    ({"policies": [{"name": "ha"}]}, "$.policies[0]: Object missing required field `pattern`"),
     (
-        {"parameters": [{"component": "operator_policy", "name": "p"}]},
-        f"$.parameters[0]: {NOT_SERVED}parameters yet: parameter 'p' of operator_policy must go",
+        {"policies": [{**POLICY, "definition": {"message-ttl": -1}}]},
+        "$.policies[0]: policy 'p' in vhost '/': -1 is not a valid message TTL",
     ),
     (
-        {"global_parameters": [{"name": "cluster_name"}, {"name": "mqtt_port_to_vhost_mapping"}]},
-        f"$.global_parameters[1]: {NOT_SERVED}it yet: global parameter 'mqtt_port_to_vhost_mapping' must go",
+        {"policies": [{**POLICY, "definition": {"federation-upstream-set": "all"}}]},
+        "$.policies[0]: policy 'p' in vhost '/': "
+        '[{<<"federation-upstream-set">>,<<"all">>}] are not recognised policy settings',
     ),
-    ({"limits": {"max-queues": 1}}, f"$.limits: {NOT_SERVED}limits yet: max-queues must go"),
     (
-        {"users": [{"name": "u", "limits": {"max-channels": 1}}]},
-        f"$.users[0].limits: {NOT_SERVED}limits yet: max-channels must go",
+        {"policies": [{**POLICY, "definition": {"max-age": "5D"}}]},
+        "$.policies[0]: policy 'p' in vhost '/': this version does not serve max-age yet",
+    ),
+    ({"policies": [{**POLICY, "pattern": "("}]}, "$.policies[0]: policy 'p' in vhost '/': '(' is not a regular expr"),
+    ({"policies": [{**POLICY, "apply-to": "x"}]}, "$.policies[0]: policy 'p' in vhost '/': apply-to 'x' unrecognised;"),
+    (
+        {"policies": [{**POLICY, "priority": "x"}]},
+        "$.policies[0]: policy 'p' in vhost '/': priority should be a number, actually was <<\"x\">>",
+    ),
+    ({"policies": [{**POLICY, "vhost": "v"}]}, "$.policies[0].vhost: 'v' is not among the vhosts"),
+    ({"policies": [POLICY, POLICY]}, "$.policies[1]: ('/', 'p') stands there already"),
+    (
+        {"parameters": [{"component": "operator_policy", "name": "p", "value": {}}]},
+        "$.parameters[0]: operator policy 'p' in vhost '/': Object missing required field `pattern`",
+    ),
+    (
+        {"parameters": [{**OPERATOR, "value": {"pattern": "", "definition": {"overflow": "drop-head"}}}]},
+        "$.parameters[0]: operator policy 'o' in vhost '/': "
+        '[{<<"overflow">>,<<"drop-head">>}] are not recognised policy settings',
+    ),
+    (
+        {"parameters": [{"component": "vhost-limits", "name": "limits", "value": {"max-queues": "x"}}]},
+        '$.parameters[0]: max-queues should be a number, actually was <<"x">>',
+    ),
+    ({"limits": {"foo": 1}}, '$.limits: Unrecognised terms [{<<"foo">>,1}] in limits'),
+    (
+        {"users": [{"name": "u", "limits": {"max-queues": 1}}]},
+        '$.users[0].limits: Unrecognised terms [{<<"max-queues">>,1}] in user-limits',
     ),
     (
         {"vhosts": [{"name": "v", "limits": [{"name": "max-queues"}]}]},
-        f"$.vhosts[0].limits: {NOT_SERVED}limits yet: [{{'name': 'max-queues'}}] must go",
+        '$.vhosts[0].limits: limits not a list [#{<<"name">> => <<"max-queues">>}]',
     ),
     (
         {"vhosts": [{"name": "v", "default_queue_type": "quorum"}]},
@@ -224,8 +257,8 @@ REFUSED = [
     (b"{]", "JSON is malformed"),
     (b'{"queues":[{"name":"q","arguments":{"x":' + b"[" * 100_000, "is nested too deeply"),
     (
-        {"exchanges": [{"name": "x", "type": "x-random"}]},
-        "$.exchanges[0].type: Invalid enum value 'x-random'; allowed: direct, fanout, topic, headers",
+        {"exchanges": [{"name": "x", "type": "x-local"}]},
+        "$.exchanges[0].type: Invalid enum value 'x-local'; allowed: direct, fanout, topic, headers",
     ),
     (
         {"bindings": [{**BINDING, "destination_type": "topic"}]},
@@ -283,6 +316,41 @@ def test_what_cannot_be_used_is_refused_with_its_place(content, expected):
     assert refusal(content).startswith(expected)
 
 
+def test_policies_and_operator_policies_are_read_as_rabbitmq_exports_them():
+    definitions = read({"policies": [POLICY], "parameters": [OPERATOR]})
+    (policy,), (operator,) = definitions.policies, definitions.operator_policies
+    assert (policy.name, policy.priority, policy.definition) == ("p", 1, {"expires": 5})
+    assert policy.pattern.search(b"ab") and not policy.pattern.search(b"b")
+    assert (operator.name, operator.vhost, operator.definition) == ("o", "/", {"expires": 3})
+    assert operator.pattern.search(b"anything")  # an empty pattern of a policy matches every name
+
+
+def test_limits_are_read_from_all_the_places_where_rabbitmq_has_them():
+    parameter = {"component": "vhost-limits", "name": "limits", "vhost": "a", "value": {"max-connections": 5}}
+    content = {
+        "vhosts": [{"name": "/"}, {"name": "a"}, {"name": "b", "limits": {"max-queues": 7}}],
+        "users": [{"name": "u", "limits": {"max-channels": 2, "max-connections": -1}}, {"name": "v", "limits": []}],
+        "parameters": [parameter],
+    }
+    definitions = read(content)
+    assert definitions.vhost_limits == {"a": VhostLimits(max_connections=5), "b": VhostLimits(max_queues=7)}
+    assert [user.limits for user in definitions.users] == [UserLimits(max_channels=2), UserLimits()]
+    assert read({"limits": {"max-queues": 1}}).vhost_limits == {"/": VhostLimits(max_queues=1)}
+
+
+def test_what_has_no_effect_here_is_named():
+    content = {
+        "policies": [{**POLICY, "definition": {"ha-mode": "all", "queue-mode": "lazy", "expires": 1}}],
+        "parameters": [{"component": "shovel", "name": "s", "vhost": "/", "value": {}}],
+        "global_parameters": [{"name": "cluster_name"}, {"name": "mqtt_port_to_vhost_mapping"}],
+    }
+    assert read(content).inert == (
+        "policy 'p' in vhost '/': ha-mode, queue-mode",
+        "parameter 's' of component 'shovel' in vhost '/'",
+        "global parameter 'mqtt_port_to_vhost_mapping'",
+    )
+
+
 def test_a_refusal_shows_no_password():
     for user in ({"name": "u", "password": "secret", "limits": {"a": 1}}, {"name": "", "password": "secret"}):
         assert "secret" not in refusal({"users": [user]})
@@ -290,7 +358,8 @@ def test_a_refusal_shows_no_password():
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)))
 def test_any_value_in_any_section_is_read_or_refused_in_one_line(value):
-    for section in ("users", "vhosts", "permissions", "queues", "exchanges", "bindings", "policies", "limits"):
+    sections = ("users", "vhosts", "permissions", "queues", "exchanges", "bindings", "policies", "parameters", "limits")
+    for section in sections:
         try:
             read({section: value})
         except DefinitionsError as error:

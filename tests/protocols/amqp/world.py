@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from core.access import Access
 from core.config import Config, Limits
+from core.connections import Connections
 from core.errors import NotFound
 from core.flow import MEMORY, Flow
 from core.metrics import Metrics
@@ -108,7 +109,7 @@ class World(Bench):
         self.access = Access(self.clock.monotonic)
         self.passwords = Passwords()
         self.metrics = Metrics()
-        self.connections = set()
+        self.connections = Connections()
         self.cluster_name = "test"
         self.reports = []
         self.topology = Topology(self)
