@@ -26,6 +26,7 @@ from core.policies import Policies
 from core.publish import Publisher
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
+from core.replies import Replies
 from core.schedule import Schedule
 from core.state.apply import Applier
 from core.state.arguments import SINGLE_ACTIVE, ArgumentCodec, table_of
@@ -68,7 +69,8 @@ class Loop(NamedTuple):
 
 
 class Broker:
-    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher from start() on.
+    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher and replies from
+    start() on.
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
@@ -151,6 +153,7 @@ class Broker:
         self.reader = Reader(disk.engine, self.tail, loop.soon, config.segment_bytes)
         self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail)
         self.schedule.expire = self.cold.expire
+        self.replies = Replies(self.turn, self.tail, self._random_bytes)
         self.publisher = Publisher(self.log, self.turn)
 
     def _build_parts(self, applier: Applier) -> None:

@@ -17,6 +17,6 @@ cdef class Router:
     cdef dict _bindings_to
     cdef list _caching
     cpdef Route route(self, Exchange exchange, bytes key, object headers, object content=*)
-    cdef Route _walk(self, Exchange start, bytes key, object headers, object content)
+    cdef Route _walk(self, Exchange start, tuple keys, object headers, object content)
     cdef _keep(self, Exchange exchange, bytes key, Route route)
     cdef _forget(self)

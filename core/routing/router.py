@@ -20,6 +20,7 @@ if cython.compiled:
 else:
     from core.routing.exchange import Exchange
 
+ANY_KEY = ("direct", "topic")  # kinds in which each key of a message may match
 ROUTES_MAX = 16_384  # cached in one router, of keys of up to 255 bytes: some megabytes
 
 
@@ -91,6 +92,18 @@ class Router:
         del self._queues[self._names.pop(queue)]
         return self._remove(self.bindings_to(queue))
 
+    def add_reply(self, token: bytes, queue: Any) -> None:
+        """Let the default exchange route a token, which nobody had a route for, to `queue`."""
+        assert token not in self._queues
+        self._queues[token] = queue
+
+    def remove_reply(self, token: bytes) -> None:
+        """Undo add_reply(). Costs nobody a route but those who used it."""
+        del self._queues[token]
+        if self.default.routes.pop(token, None) is not None:
+            self.cached -= 1
+        self.version += 1
+
     def bind(self, exchange: Exchange, destination: Any, key: str, arguments: dict) -> bool:
         """Bind a queue or exchange to `exchange`; False if the same binding is there. The dict must not change later.
         Raises AccessRefused for the default exchange, PreconditionFailed for arguments that are not valid."""
@@ -124,11 +137,16 @@ class Router:
         if route is None:
             route = exchange.routes.get(key)
             if route is None:
-                route = self._walk(exchange, key, headers, content)
+                route = self._walk(exchange, (key,), headers, content)
         return route
 
+    def route_all(self, exchange: Exchange, keys: tuple, headers: object, content: object = None) -> Route:
+        """route() for a message with several keys (AMQP: CC and BCC): any of them matches, and where one value decides
+        (an exchange that hashes) it is the first. Nothing of it is remembered."""
+        return self._walk(exchange, keys, headers, content)
+
     @cython.cfunc
-    def _walk(self, start: Exchange, key: bytes, headers: object, content: object) -> Route:
+    def _walk(self, start: Exchange, keys: tuple, headers: object, content: object) -> Route:
         """Ask the graph, and remember the answer if only the key decided it."""
         source: Exchange
         queues: dict = {}
@@ -147,10 +165,10 @@ class Router:
             if source.history is not None:
                 histories.append(source.history)
             if source.by_property is None:
-                found = self._destinations(source, key, fields)
+                found = self._destinations(source, keys, fields)
             else:
                 value = None if content is None else content.property_of(source.by_property)
-                found = self._destinations(source, key, {source.by_property: comparable(value)})
+                found = self._destinations(source, keys, {source.by_property: comparable(value)})
             for destination in found:
                 if not isinstance(destination, Exchange):
                     queues[destination] = None
@@ -158,15 +176,16 @@ class Router:
                     reached.add(destination)
                     work.append(destination)
         route: Route = _new_route(queues, tuple(histories) if histories else None)
-        if repeats:
-            self._keep(start, key if by_key else None, route)
+        if repeats and len(keys) == 1:
+            self._keep(start, keys[0] if by_key else None, route)
         return route
 
-    def _destinations(self, source: Exchange, key: bytes, fields: dict | None) -> list[Any]:
+    def _destinations(self, source: Exchange, keys: tuple, fields: dict | None) -> list[Any]:
         """What this one exchange leads to, or else its alternate."""
         if source is self.default:
-            return [self._queues[key]] if key in self._queues else []
-        found = [binding.destination for binding in source.matches(key, fields)]
+            return [self._queues[key] for key in keys if key in self._queues]
+        asked = keys if source.kind in ANY_KEY else keys[:1]
+        found = [binding.destination for key in asked for binding in source.matches(key, fields)]
         if not found and source.alternate in self.exchanges:
             found.append(self.exchanges[source.alternate])
         return found

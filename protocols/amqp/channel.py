@@ -58,6 +58,7 @@ class Channel:
         self.log = broker.log
         self.publishing = Publishing(connection, number, broker, (connection.vhost, connection.user))
         self.consuming = Consuming(connection, number, broker, (connection.vhost, connection.user, connection))
+        self.consuming.publishing = self.publishing
         self.declaring = Declaring(self, connection, broker)
         self.closing = self.waiting = False
         self._held = None

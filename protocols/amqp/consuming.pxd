@@ -37,6 +37,7 @@ cdef class Consuming:
     cdef readonly Gate gate
     cdef public dict consumers
     cdef readonly int prefetch
-    cdef public object transaction
+    cdef public object transaction, publishing
+    cdef readonly object replies
     cdef bint _cancel_notify
     cpdef settle(self, int method, long long tag, int bits)

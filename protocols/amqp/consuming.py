@@ -125,6 +125,8 @@ class Consuming:
     """A channel's consumers and what they hold unacknowledged.
 
     prefetch  basic.qos for consumers to come (global_ false); the gate's limit is the one all share (global_ true)
+    replies      the queue behind this channel's reply-to token, or None
+    publishing   the channel's other side, which puts that token into requests
     transaction  holds what is settled on a channel in tx mode; else None
     """
 
@@ -137,7 +139,7 @@ class Consuming:
         self.gate = Gate()
         self.consumers = {}
         self.prefetch = 0
-        self.transaction = None
+        self.transaction = self.replies = self.publishing = None
         self._cancel_notify = self.connection.understands("consumer_cancel_notify")
 
     @cython.ccall
@@ -183,10 +185,13 @@ class Consuming:
 
     def consume(self, method, name: str) -> None:
         """basic.consume on the queue `name`."""
-        queue = self._readable(name)
         tag = method.consumer_tag or self.broker.random_name("amq.ctag-")
         if tag in self.consumers:
             raise NotAllowed(f"attempt to reuse consumer tag '{tag}'")
+        if name == DIRECT_REPLY_TO:
+            self._consume_replies(method, tag)
+            return
+        queue = self._readable(name)
         self.broker.topology.check_consumer(self.vhost, queue, method.arguments)
         if method.exclusive and (queue.consumers or queue.ring.single):
             raise in_exclusive_use(queue, self.vhost)
@@ -202,6 +207,20 @@ class Consuming:
         queue.add_consumer(consumer)
         self.broker.topology.consumer_added(self.vhost, queue)
 
+    def _consume_replies(self, method, tag: str) -> None:
+        """basic.consume on the pseudo-queue of direct reply-to."""
+        if not method.no_ack:
+            raise PreconditionFailed("reply consumer cannot acknowledge")
+        if self.replies is not None:
+            raise PreconditionFailed("reply consumer already set")
+        self.replies = self.broker.replies.open(self.vhost, DIRECT_REPLY_TO + ".")
+        self.publishing.replies_go_to(self.replies.name.encode())
+        consumer = AmqpConsumer(self.replies, self, tag, (True, False, {}))
+        if not method.nowait:
+            self.output.method(self.channel, encode(BasicConsumeOk(tag)))
+        self.consumers[tag] = consumer
+        self.replies.add_consumer(consumer)
+
     def cancel(self, method) -> None:
         """basic.cancel: what it holds stays ackable; an unknown tag is answered just the same."""
         consumer = self.consumers.pop(method.consumer_tag, None)
@@ -214,7 +233,12 @@ class Consuming:
         queue = consumer.queue
         queue.remove_consumer(consumer)
         self._leave_output(consumer)
-        if not queue.deleted:
+        if queue is self.replies:
+            self.replies = None
+            self.publishing.replies_go_to(None)
+            self.broker.replies.close(self.vhost, queue)
+            self.broker.metrics.absorb(queue)
+        elif not queue.deleted:
             self.broker.topology.consumer_gone(self.vhost, queue)
 
     def _leave_output(self, consumer: AmqpConsumer) -> None:
@@ -233,8 +257,6 @@ class Consuming:
         return getter
 
     def _readable(self, name: str) -> Queue:
-        if name.startswith(DIRECT_REPLY_TO):
-            raise PreconditionFailed("direct reply-to is not served by this version")
         self.broker.access.check(self.user.name, self.vhost.name, "queue", name, "read")
         queue = self.broker.topology.queue(self.vhost, name, self.connection)
         if queue.stopped:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from core.errors import AccessRefused
+from core.errors import AccessRefused, NotFound
 from core.state.records import EXCHANGE, QUEUE
 from protocols.amqp import methods
+
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
 
 class Declaring:
@@ -17,6 +19,7 @@ class Declaring:
         self._user = connection.user.name
         self._access = broker.access
         self._topology = broker.topology
+        self._replies = broker.replies
 
     def _check(self, kind: str, name: str, right: str) -> None:
         self._access.check(self._user, self._vhost.name, kind, name, right)
@@ -60,6 +63,8 @@ class Declaring:
 
     def queue_declare(self, method):
         """queue.declare (50, 10)."""
+        if method.queue.startswith(DIRECT_REPLY_TO):
+            return self._probe(method.queue)
         if method.passive:
             name = self._channel.queue_name(method.queue)
             queue = self._topology.queue(self._vhost, name, self._connection)
@@ -79,6 +84,12 @@ class Declaring:
         self._channel.last_queue = queue.name
         self._topology.queue_used(self._vhost, queue)
         return methods.QueueDeclareOk(queue.name, queue.ready, len(queue.consumers))
+
+    def _probe(self, name: str):
+        """A declaration of a reply-to token, passive or not, asks whether somebody still waits for replies there."""
+        if name != DIRECT_REPLY_TO and not self._replies.knows(self._vhost, name):
+            raise NotFound(f"no queue '{name}' in vhost '{self._vhost.name}'")
+        return methods.QueueDeclareOk(name, 0, 1)
 
     def queue_bind(self, method):
         """queue.bind (50, 20)."""

@@ -23,6 +23,7 @@ CAPABILITIES = (
     "consumer_priorities",
     "authentication_failure_close",
     "per_consumer_qos",
+    "direct_reply_to",
 )
 REFUSED_DELAY_SECONDS = 1.0  # before the socket of a refused login is closed, so that guessing is slow
 CREDENTIAL_BYTES_MAX = 1024

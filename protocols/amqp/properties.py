@@ -69,6 +69,7 @@ class Scan:
     delivery_mode, priority       0 if absent
     headers_at, headers_end       the headers table with its size field, as tables.decode() takes it
     expiration_at, .._size        and user_id, reply_to: the string without its length octet
+    copies                        whether the headers have a field CC or BCC
     Places count from the start of the buffer that was scanned; *_at is -1 if the property is absent.
     """
 
@@ -84,6 +85,7 @@ class Scan:
         self.user_id_size = 0
         self.reply_to_at = -1
         self.reply_to_size = 0
+        self.copies = False
 
 
 @cython.ccall
@@ -97,6 +99,7 @@ def scan_properties(b: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssi
     found.headers_at = found.headers_end = -1
     found.expiration_at = found.user_id_at = found.reply_to_at = -1
     found.expiration_size = found.user_id_size = found.reply_to_size = 0
+    found.copies = False
     flags: cython.int = _flags(b, at, end)
     left: cython.int = flags
     i: cython.int = 0
@@ -110,6 +113,7 @@ def scan_properties(b: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssi
             elif i == _HEADERS:
                 found.headers_at = value_at
                 found.headers_end = value_end
+                found.copies = _has_copies(b, value_at + 4, value_end)
             elif i == _PRIORITY:
                 found.priority = b[value_at]
             elif i == _EXPIRATION:
@@ -127,6 +131,19 @@ def scan_properties(b: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssi
     if value_at != end:
         raise SyntaxViolation(f"{end - value_at} bytes follow the last basic property")
     return flags
+
+
+def fields_of(header: bytes, found: Scan) -> list[tuple[bytes, int, int]]:
+    """Where each field of the headers table lies in a header block with that scan: (name, start, end)."""
+    fields = []
+    at = found.headers_at - found.origin + 4
+    table_end = found.headers_end - found.origin
+    while at < table_end:
+        name_end = at + 1 + header[at]
+        end = _value_end(header, name_end, table_end, 1)
+        fields.append((header[at + 1 : name_end], at, end))
+        at = end
+    return fields
 
 
 def scan(header: bytes) -> Scan:
@@ -264,6 +281,20 @@ def _table_end(
         if at == _BAD:
             return _BAD
     return table_end
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def _has_copies(b: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:
+    """Whether the fields of a table that was found to be one, without its size, have the name CC or BCC."""
+    while at < end:
+        size: cython.int = b[at]
+        if size == 2 and b[at + 1] == 0x43 and b[at + 2] == 0x43:
+            return True
+        if size == 3 and b[at + 1] == 0x42 and b[at + 2] == 0x43 and b[at + 3] == 0x43:
+            return True
+        at = _value_end(b, at + 1 + size, end, 1)
+    return False
 
 
 @cython.cfunc

@@ -26,7 +26,8 @@ cdef class Publishing(Waiter):
     cdef long long _memo_version, _size_max
     cdef public int expecting
     cdef bint _mandatory
-    cdef bytes _header
+    cdef bytes _header, _stored, _reply
+    cdef tuple _copies
     cdef long long _body_size, _received, _expire_at
     cdef bint _persistent
     cdef object _body

@@ -12,6 +12,7 @@ from core.errors import AccessRefused, NotFound, PreconditionFailed
 from core.routing.history import NO_STORE
 from protocols.amqp import tables
 from protocols.amqp.content import Content
+from protocols.amqp.copies import copied_keys, without_bcc
 from protocols.amqp.errors import AmqpError, SyntaxViolation, UnexpectedFrame
 from protocols.amqp.methods import BasicReturn, encode
 from protocols.amqp.properties import decode_properties, read_expiration
@@ -79,7 +80,8 @@ class Publishing(Waiter):
         self.vhost_name = self.vhost.name.encode()
         self.router = self.vhost.router
         self.scan = Scan()
-        self._memo = self._exchange = self._key = self._header = b""
+        self._memo = self._exchange = self._key = self._header = self._stored = b""
+        self._copies = self._reply = None
         self._memo_version = -1
         self._size_max = broker.config.limits.message_bytes
         self._route = None
@@ -158,8 +160,10 @@ class Publishing(Waiter):
         if scan.user_id_at >= 0:
             self._check_user(bytes(b[scan.user_id_at : scan.user_id_at + scan.user_id_size]))
         if not same(b, at + 12, end, self._header):
-            self._header = take(b, at + 12, end - at - 12)
-            self._refuse_later(scan)
+            self._header = self._stored = take(b, at + 12, end - at - 12)
+            self._copies = None
+            if scan.copies or scan.reply_to_size == 21:
+                self._rewrite(scan)
         self._body_size = size
         self._received = 0
         self._body = b""
@@ -169,17 +173,24 @@ class Publishing(Waiter):
         else:
             self.expecting = 2
 
-    def _refuse_later(self, scan: Scan) -> None:
-        """What a later version brings is refused, never passed over: CC and BCC headers, and direct reply-to."""
-        header = self._header
-        if scan.reply_to_at >= 0:
-            at = scan.reply_to_at - scan.origin
-            if header[at : at + scan.reply_to_size] == DIRECT_REPLY_TO:
-                raise PreconditionFailed("direct reply-to is not served by this version")
-        if scan.headers_at >= 0 and (b"\x02CC" in header or b"\x03BCC" in header):
-            for name in ("CC", "BCC"):
-                if name in self._headers():
-                    raise PreconditionFailed(f"the {name} header is not served by this version")
+    def _rewrite(self, scan: Scan) -> None:
+        """The headers name more keys (CC, BCC), or replies are asked for here: what is stored is not what came."""
+        header = stored = self._header
+        self._header = b""  # should this fail, the next one like it is looked at again
+        at = scan.reply_to_at - scan.origin
+        if header[at : at + scan.reply_to_size] == DIRECT_REPLY_TO:
+            if self._reply is None:
+                raise PreconditionFailed("fast reply consumer does not exist")
+            stored = header[: at - 1] + bytes([len(self._reply)]) + self._reply + header[at + scan.reply_to_size :]
+        if scan.copies:
+            self._copies = copied_keys(header, scan)
+            stored = without_bcc(stored, scan)  # the headers lie before reply_to
+        self._header, self._stored = header, stored
+
+    def replies_go_to(self, token: bytes | None) -> None:
+        """From now on the reply-to pseudo-queue stands for this token; None = for nothing."""
+        self._reply = token
+        self._header = b""
 
     def _check_user(self, claimed: bytes) -> None:
         """The user-id property must be the login's name (the RabbitMQ extension "validated user-id")."""
@@ -219,7 +230,7 @@ class Publishing(Waiter):
     def _complete(self):
         """The content is whole: route it, store it, answer for it."""
         self.expecting = 0
-        header: bytes = self._header
+        header: bytes = self._stored
         message: Message = new_message(
             self.vhost_name, self._exchange, self._key, b"" if header == b"\x00\x00" else header, self._body,
             self._body_size,
@@ -229,7 +240,10 @@ class Publishing(Waiter):
         message.expire_at = self._expire_at
         self._flow.took(self._body_size + MESSAGE_BYTES)
         route: Route = self._route
-        if route is None or self._memo_version != self.router.version:
+        if self._copies is not None:
+            keys = (self._key, *self._copies)
+            route = self.router.route_all(self._exchange_found, keys, self._headers, self)
+        elif route is None or self._memo_version != self.router.version:
             found: Exchange = self._exchange_found
             route = self.router.route(found, self._key, self._headers, self)
             if found.keyless_route is route or found.routes.get(self._key) is route:
@@ -250,11 +264,11 @@ class Publishing(Waiter):
         if self.scan.headers_at < 0:
             return {}
         at = self.scan.headers_at - self.scan.origin
-        return tables.decode(self._header, at, len(self._header))[0]
+        return tables.decode(self._stored, at, len(self._stored))[0]
 
     def property_of(self, name: str) -> object:
         """A property of the message, or None: asked for by an exchange that hashes one."""
-        return decode_properties(self._header).get(name) if self._header else None
+        return decode_properties(self._stored).get(name) if self._stored else None
 
     def remember(self, message: Message, histories: tuple) -> None:
         """The message went through exchanges with a history; its header may ask to be left out."""

@@ -144,6 +144,18 @@ PRECONDITION = {
             "received the value 'amq.fanout' of type 'longstr' but current is none",
         ),
     ),
+    "a user-id that is not the login's": (
+        lambda c, n: c.basic_publish("", n, b"", pika.BasicProperties(user_id="root")),
+        "PRECONDITION_FAILED - user_id property set to 'root' but authenticated user was 'guest'",
+    ),
+    "an expiration that is no number": (
+        lambda c, n: c.basic_publish("", n, b"", pika.BasicProperties(expiration="abc")),
+        "PRECONDITION_FAILED - invalid expiration 'abc': no_integer",
+    ),
+    "a negative expiration": (
+        lambda c, n: c.basic_publish("", n, b"", pika.BasicProperties(expiration="-1")),
+        "PRECONDITION_FAILED - invalid expiration '-1': {{value_negative,-1}}",
+    ),
     "ack of an unknown tag": (
         lambda c, n: c.basic_ack(99),
         "PRECONDITION_FAILED - unknown delivery tag 99",

@@ -4,7 +4,7 @@ import pika
 import pytest
 from pika import spec
 
-from tests.clients.raw import encode_content, encode_method
+from tests.clients.raw import RawConnection, encode_content, encode_method
 
 ROWS = {
     "an unknown exchange type": (
@@ -71,3 +71,26 @@ def test_pika_shows_code_and_text_of_a_connection_error(connection, name):
         503,
         "COMMAND_INVALID - unknown exchange type 'no-such-type'",
     )
+
+
+def test_flow_on_is_answered(raw):
+    client = raw().open()
+    assert client.call(spec.Channel.Flow(active=True), spec.Channel.FlowOk).active
+
+
+def test_a_new_secret_is_taken(raw):
+    client = raw().open()
+    client.send_method(spec.Connection.UpdateSecret(new_secret="guest", reason="renewed"))
+    client.expect(spec.Connection.UpdateSecretOk, 0)
+    assert client.serves()
+
+
+@pytest.mark.ours
+def test_a_message_above_the_limit_closes_its_channel(start_broker):
+    client = RawConnection(start_broker("limits.message_bytes=1000").port).open()
+    client.send_method(spec.Basic.Publish(exchange="", routing_key="q"), 1)
+    client.send(encode_content(1, bytes(1001)))
+    close = client.expect(spec.Channel.Close, 1)
+    text = "PRECONDITION_FAILED - message size 1001 is larger than configured max size 1000"
+    assert (close.reply_code, close.reply_text) == (406, text)
+    client.close()

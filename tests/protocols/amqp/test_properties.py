@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import PreconditionFailed
 from protocols.amqp import tables
+from protocols.amqp.copies import without_bcc
 from protocols.amqp.errors import SyntaxViolation, TableError
 from protocols.amqp.properties import (
     EXPIRATION_MS_MAX,
@@ -18,6 +19,7 @@ from protocols.amqp.properties import (
     Scan,
     decode_properties,
     encode_properties,
+    fields_of,
     read_expiration,
     scan,
     scan_properties,
@@ -230,3 +232,18 @@ def test_another_expiration_is_refused_in_rabbitmqs_words(expiration, reason):
     with pytest.raises(PreconditionFailed) as refusal:
         read_expiration(expiration)
     assert str(refusal.value) == f"invalid expiration {reason}"
+
+
+@given(st.lists(st.sampled_from(["CC", "BCC", "CCC", "cc", "BC", "C", ""]), unique=True, max_size=5), st.booleans())
+def test_cc_and_bcc_are_seen_at_the_top_of_the_headers_only(names, nested):
+    headers = {key: ["k"] for key in names}
+    if nested:
+        headers["inner"] = {"CC": ["k"], "BCC": ["k"]}
+    block = encode_properties({"headers": headers, "reply_to": "r"})
+    found = scan(block)
+    assert found.copies == bool({"CC", "BCC"} & set(names))
+    without = decode_properties(without_bcc(block, found))
+    headers.pop("BCC", None)
+    assert without == {"headers": headers, "reply_to": "r"}
+    left = without_bcc(block, found)
+    assert [name.decode() for name, _, _ in fields_of(left, scan(left))] == [*headers]

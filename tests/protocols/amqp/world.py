@@ -10,6 +10,7 @@ from core.connections import Connections
 from core.errors import NotFound
 from core.flow import MEMORY, Flow
 from core.metrics import Metrics
+from core.replies import Replies
 from core.routing.exchange import Exchange
 from core.routing.router import Router
 from core.state.arguments import check_consumer_arguments
@@ -113,6 +114,7 @@ class World(Bench):
         self.cluster_name = "test"
         self.reports = []
         self.topology = Topology(self)
+        self.replies = Replies(self.turn, self.log.tail, lambda count: bytes(count))
         self.handover = SimpleNamespace(gather=list)  # what was settled is left for submit()
         self.vhost = VirtualHost("/", Router())
         for name, kind in (("amq.direct", "direct"), ("amq.headers", "headers")):

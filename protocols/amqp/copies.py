@@ -1,0 +1,44 @@
+"""CC and BCC (RabbitMQ's sender-selected distribution): more routing keys in a message's headers.
+
+Both fields are arrays; their strings are keys, other elements are passed over. BCC is taken out of what is delivered,
+byte by byte, so that every other field stays as it came.
+"""
+
+from __future__ import annotations
+
+from core.errors import PreconditionFailed
+from protocols.amqp import tables
+from protocols.amqp.properties import Scan, fields_of
+
+CC, BCC = b"CC", b"BCC"
+
+
+def copied_keys(header: bytes, scan: Scan) -> tuple[bytes, ...]:
+    """The keys that CC and BCC name, in this order. Raises PreconditionFailed when one is no array."""
+    found: dict[bytes, list[bytes]] = {CC: [], BCC: []}
+    for name, at, end in fields_of(header, scan):
+        if name in found:
+            found[name] = _strings(name, header[at + 1 + len(name) : end])
+    return (*found[CC], *found[BCC])
+
+
+def _strings(name: bytes, value: bytes) -> list[bytes]:
+    sized = b"\x01v" + value
+    ((_, decoded),) = tables.decode(len(sized).to_bytes(4, "big") + sized, 0, len(sized) + 4)[0].items()
+    kind = tables.type_name(decoded)
+    if kind != "array":
+        raise PreconditionFailed(f'invalid message: {{unacceptable_type_in_header,"{name.decode()}",{kind}}}')
+    strings = [each for each in decoded if isinstance(each, (str, bytes))]
+    return [each.encode() if isinstance(each, str) else bytes(each) for each in strings]
+
+
+def without_bcc(header: bytes, scan: Scan) -> bytes:
+    """The header block without the field BCC."""
+    places = [(at, end) for name, at, end in fields_of(header, scan) if name == BCC]
+    at = scan.headers_at - scan.origin
+    size = int.from_bytes(header[at : at + 4], "big") - sum(end - start for start, end in places)
+    out = bytearray(header)
+    for start, end in reversed(places):
+        del out[start:end]
+    out[at : at + 4] = size.to_bytes(4, "big")
+    return bytes(out)
