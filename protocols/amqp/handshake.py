@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import NotAllowed
 from protocols.amqp import methods, tables
-from protocols.amqp.errors import AmqpError, SyntaxViolation, UnknownMethod
+from protocols.amqp.errors import AmqpError, TableError, UnknownMethod
 from protocols.amqp.frames import FRAME_BYTES_MIN
 
 PASSWORD = 1  # why the connection's input is paused
@@ -82,11 +82,19 @@ class Handshake:
         self._expect(method, methods.ConnectionStartOk)
         self.connection.set_client_properties(method.client_properties)
         if method.mechanism not in self._mechanisms():
-            raise AmqpError(503, f"unknown authentication mechanism '{method.mechanism}'", *method.ids)
+            self._break_off(f"unknown authentication mechanism '{method.mechanism}'")
+            return
         if method.mechanism == EXTERNAL:
             self._log_in_by_certificate()
             return
-        name, password = credentials(method)
+        if len(method.response) > CREDENTIAL_BYTES_MAX:
+            self._refuse(method.mechanism, "(longer than any)")
+            return
+        found = credentials(method)
+        if found is None:
+            self._break_off(f"malformed {method.mechanism} response")
+            return
+        name, password = found
         user = self.broker.access.snapshot.users.get(name)
         if not self.broker.access.may_connect(name, self.connection.peer_address[2]):
             self._refuse(method.mechanism, name)
@@ -135,6 +143,13 @@ class Handshake:
         else:
             self.connection.finish_after(REFUSED_DELAY_SECONDS)
 
+    def _break_off(self, reason: str) -> None:
+        """What is no login at all: as with RabbitMQ, the socket ends after a while, without a close."""
+        self.broker.metrics.logins_refused += 1
+        self.step = self._nothing
+        self.broker.report("login broken off", reason=reason, peer="{}:{}".format(*self.connection.peer_address[:2]))
+        self.connection.finish_after(REFUSED_DELAY_SECONDS)
+
     def _nothing(self, method) -> None:
         """The login was refused: nothing is heard any more."""
 
@@ -179,24 +194,22 @@ def lower(asked: int, ours: int) -> int:
     return min(asked, ours) if asked and ours else asked or ours
 
 
-def credentials(method) -> tuple[str, bytes]:
-    """User name and password of a PLAIN or AMQPLAIN connection.start-ok. Raises SyntaxViolation."""
+def credentials(method) -> tuple[str, bytes] | None:
+    """User name and password of a PLAIN or AMQPLAIN connection.start-ok; None when there are none in it."""
     response = method.response
-    if len(response) > CREDENTIAL_BYTES_MAX:
-        raise SyntaxViolation(f"{method.mechanism} response of {len(response)} bytes is too long", *method.ids)
     if method.mechanism == "PLAIN":
         parts = response.split(b"\0")
-        if len(parts) != 3:
-            raise SyntaxViolation("PLAIN response is not: NUL, user, NUL, password", *method.ids)
+        if len(parts) != 3 or parts[0]:
+            return None
         name, password = parts[1], parts[2]
     else:
         sized = len(response).to_bytes(4, "big") + response
-        fields, _ = tables.decode(sized, 0, len(sized))
+        try:
+            fields, _ = tables.decode(sized, 0, len(sized))
+        except TableError:
+            return None
         values = [fields.get(key) for key in ("LOGIN", "PASSWORD")]
         name, password = (value.encode() if isinstance(value, str) else value for value in values)
         if not isinstance(name, bytes) or not isinstance(password, bytes):
-            raise SyntaxViolation("AMQPLAIN response lacks LOGIN or PASSWORD", *method.ids)
-    try:
-        return name.decode(), password
-    except UnicodeDecodeError:
-        raise SyntaxViolation("user name is not UTF-8", *method.ids) from None
+            return None
+    return name.decode("utf-8", "backslashreplace"), password

@@ -98,25 +98,25 @@ def test_pika_tells_a_wrong_password_from_a_broken_connection(connect):
         connect(credentials=pika.PlainCredentials("guest", "wrong"))
 
 
-@pytest.mark.parametrize("response", ["", "guest", "\0guest", "\0\0"], ids=["empty", "bare", "no-password", "blank"])
-def test_a_malformed_plain_response_ends_that_connection_only(raw, response):
+@pytest.mark.parametrize("response", ["", "guest", "\0guest", "\0a\0b\0c"], ids=["empty", "bare", "short", "long"])
+def test_a_malformed_plain_response_ends_that_connection_only_and_without_a_word(raw, response):
     client = raw()
     client.send(PROTOCOL_HEADER)
     client.expect(spec.Connection.Start, 0)
     login = client.start_ok()
     login.response = response
     client.send_method(login)
-    client.closed_with()
+    assert client.closed_with() is None
     assert raw().open().serves()
 
 
-def test_an_unknown_mechanism_is_refused(raw):
+@pytest.mark.parametrize("mechanism", ["SCRAM-9", "plain", ""])
+def test_an_unknown_mechanism_ends_the_connection_without_a_word(raw, mechanism):
     client = raw()
     client.send(PROTOCOL_HEADER)
     client.expect(spec.Connection.Start, 0)
-    client.send_method(client.start_ok(mechanism="SCRAM-9"))
-    reason = client.closed_with()
-    assert reason is None or reason[0] in (403, 503, 504, 541)
+    client.send_method(client.start_ok(mechanism=mechanism))
+    assert client.closed_with() is None
 
 
 def test_an_unknown_vhost_is_named_in_the_refusal(raw):

@@ -148,24 +148,44 @@ def test_who_does_not_log_in_in_time_is_closed(world, client):
     assert client.transport.closed and client.connection.close_reason == "handshake timeout"
 
 
-@pytest.mark.parametrize(
-    ("sent", "code"),
-    [
-        (start_ok("EXTERNAL"), 503),
-        (start_ok(response=b"guest"), 502),
-        (start_ok(response=b"\0\xff\0guest"), 502),
-        (start_ok(response=b"\0guest\0" + b"x" * 1024), 502),
-        (start_ok("AMQPLAIN", b"\x05LOGINS\0\0\0\1a"), 502),
-        (start_ok("AMQPLAIN", b"\x05LO"), 502),
-        (ConnectionTuneOk(), 503),
-        (ConnectionOpen("/"), 503),
-    ],
-)
-def test_what_is_no_login_is_refused(client, sent, code):
+@pytest.mark.parametrize("sent", [ConnectionTuneOk(), ConnectionOpen("/")])
+def test_what_comes_instead_of_a_login_is_refused(client, sent):
     client.send(HEADER)
     client.replies()
     client.send(sent, channel=0)
-    assert [each.reply_code for each in client.replies()] == [code]
+    assert [each.reply_code for each in client.replies()] == [503]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        start_ok("EXTERNAL"),
+        start_ok("plain"),
+        start_ok(response=b""),
+        start_ok(response=b"guest"),
+        start_ok(response=b"me\0guest\0guest"),
+        start_ok(response=b"\0guest\0guest\0"),
+        start_ok("AMQPLAIN", b"\x05LOGINS\0\0\0\1a"),
+        start_ok("AMQPLAIN", b"\x05LO"),
+    ],
+)
+def test_what_is_no_login_ends_after_a_while_without_a_word(world, client, sent):
+    client.send(HEADER)
+    client.replies()
+    client.send(sent, ConnectionTuneOk(), channel=0)
+    client.connection.tick(world.clock.monotonic() + 0.9)
+    assert client.replies() == [] and not client.transport.closed
+    client.connection.tick(world.clock.monotonic() + 1.1)
+    assert client.replies() == [] and client.transport.closed
+    assert world.metrics.logins_refused == 1 and world.reports[0][0] == "login broken off"
+
+
+@pytest.mark.parametrize("response", [b"\0\xff\0guest", b"\0guest\0" + b"x" * 1024])
+def test_a_login_that_nobody_can_have_is_refused_as_any_other(client, response):
+    client.send(HEADER)
+    client.replies()
+    client.send(start_ok(response=response), channel=0)
+    assert client.replies() == [ConnectionClose(403, REFUSED, 0, 0)]
 
 
 def test_a_channel_before_open_and_an_unknown_virtual_host_are_refused(world, client):
