@@ -48,6 +48,13 @@ def test_a_chunk_is_filled_at_a_time(tmp_path):
     assert os.stat(tmp_path / ("0" * 20)).st_blocks * 512 < 6 << 20, "sparse"
 
 
+def test_space_made_ahead_is_space_on_the_disk_so_that_no_batch_meets_a_full_one(tmp_path):
+    files = SegmentFiles(tmp_path, 64 << 20)
+    files.start(0)
+    files.fill()
+    assert os.stat(tmp_path / ("0" * 20)).st_blocks * 512 >= CHUNK_BYTES
+
+
 def test_a_batch_is_written_whole_however_little_a_call_takes(tmp_path):
     ops = ShortOps()
     files = filled(tmp_path, ops)

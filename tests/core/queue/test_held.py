@@ -1,5 +1,7 @@
 """A transient queue's messages beside a dict."""
 
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,3 +38,12 @@ def test_one_message_that_stays_keeps_its_own_chunk_only():
     assert held.get(0).body == b"stays" and held.bytes == 261
     held.settle(0)
     assert held.bytes == 0 and held.end == 100_000
+
+
+def test_a_settled_message_is_let_go_of_though_others_of_its_chunk_stay():
+    held, body = Held(), bytes(1000)
+    held.add(new_message(b"stays"))
+    held.add(new_message(body))
+    references = sys.getrefcount(body)
+    held.settle(1)
+    assert sys.getrefcount(body) == references - 1
