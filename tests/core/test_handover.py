@@ -3,12 +3,13 @@
 from array import array
 
 from core.clock import Clock
-from core.handover import PENDING_BYTES_MAX, HandOver
+from core.handover import HandOver
 from core.log.commit_log import CommitLog
 from core.message import Message
 from core.turn import Turn
 from tests.core.log.conftest import HeldEngine
 
+PENDING_BYTES_MAX = 64 << 20
 BODY_BYTES = 4 << 20
 
 
