@@ -227,7 +227,7 @@ class Channel:
         if name:
             return name
         if not self.last_queue:
-            raise AmqpError(404, "no previously declared queue")
+            raise AmqpError(404, "no previously declared queue", self.ids >> 16, self.ids & 0xFFFF)
         return self.last_queue
 
     def _close(self, method) -> None:

@@ -196,6 +196,7 @@ def test_what_is_refused(client, queue, first, second, kind, text):
     client.send(second)
     close = client.replies()[0]
     assert type(close) is kind and close.reply_text == text
+    assert (close.class_id, close.method_id) == second.ids
 
 
 def test_consumers_of_a_channel_have_a_bound():
