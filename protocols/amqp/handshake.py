@@ -65,7 +65,7 @@ class Handshake:
     def _mechanisms(self) -> tuple[str, ...]:
         """EXTERNAL is offered whether this client has shown a certificate or not, as RabbitMQ does."""
         tls = self.connection.tls
-        return (*MECHANISMS, EXTERNAL) if tls is not None and tls.external else MECHANISMS
+        return (EXTERNAL, *MECHANISMS) if tls is not None and tls.external else MECHANISMS
 
     def take(self, method) -> None:
         """The client's next method; each step says which it expects."""

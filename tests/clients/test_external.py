@@ -100,7 +100,7 @@ def test_the_user_is_who_the_certificate_names(secure, robot, keys, user):
 def test_it_is_offered_with_tls_only_and_whether_a_certificate_was_shown_or_not(secure, robot):
     here = secure()
     for pair in (robot, None):
-        assert answer(here, pair)[0].split() == [b"PLAIN", b"AMQPLAIN", b"EXTERNAL"]
+        assert answer(here, pair)[0].split() == [b"EXTERNAL", b"PLAIN", b"AMQPLAIN"]
     plain = RawConnection(here.broker.port)
     plain.send(PROTOCOL_HEADER)
     assert plain.expect(pika.spec.Connection.Start, 0).mechanisms.split() == [b"PLAIN", b"AMQPLAIN"]
