@@ -33,6 +33,7 @@ from gateway import definitions
 from gateway.accepted import Accepted
 from gateway.connection import Connection
 from gateway.defining import define
+from gateway.descriptors import connection_limit
 from gateway.listeners import addresses, bound_address, open_socket, write_ready_file
 from gateway.memory import give_back_memory, memory_limit, memory_used
 from gateway.passwords import THREADS, Passwords
@@ -209,6 +210,10 @@ class Service:
 
     async def _listen(self, sockets: dict[str, socket.socket]) -> None:
         """Accept on every listener, then say so."""
+        self._connection_limit = connection_limit(self.config.limits.connections)
+        if self._connection_limit < self.config.limits.connections:
+            text = "the limit of open files (ulimit -n) leaves room for fewer than limits.connections"
+            log.info(text, extra={"connections": self._connection_limit})
         bound = {name: bound_address(listening) for name, listening in sockets.items()}
         if "amqp" in sockets:
             self._servers.append(await self._loop.create_server(self._accept_amqp, sock=sockets.pop("amqp").dup()))
@@ -244,7 +249,7 @@ class Service:
     def _full(self) -> bool:
         """Whether one connection more is too many."""
         coming = 0 if self._tls is None else self._tls.handshakes
-        return len(self._connections) + coming >= self.config.limits.connections or self._stopping
+        return len(self._connections) + coming >= self._connection_limit or self._stopping
 
     def _enter(self, connection: Any) -> None:
         connection.output_bytes = self.config.limits.output_bytes

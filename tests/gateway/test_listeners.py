@@ -72,6 +72,16 @@ def test_a_v6_address_stands_in_brackets(listening):
     assert bound_address(opened).startswith("[::1]:")
 
 
+@pytest.mark.parametrize("first", [socket.AF_INET, socket.AF_INET6])
+def test_a_name_with_addresses_of_both_kinds_is_bound_at_the_v4_one(listening, monkeypatch, first):
+    both = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: sorted(both, key=lambda found: found[0] != first))
+    assert listening(Endpoint("localhost", 0, "")).family == socket.AF_INET
+
+
 def test_a_port_in_use_is_one_line_that_names_listener_and_address(listening):
     port = listening(Endpoint("127.0.0.1", 0, "")).getsockname()[1]
     with pytest.raises(ListenError, match=rf"^listeners\.amqp: cannot listen on 127\.0\.0\.1:{port}: Address already"):
