@@ -29,7 +29,7 @@ from core.queue.delivery import Queue
 from core.replies import Replies
 from core.schedule import Schedule
 from core.state.apply import Applier
-from core.state.arguments import SINGLE_ACTIVE, ArgumentCodec, table_of
+from core.state.arguments import SINGLE_ACTIVE, STREAM, ArgumentCodec, table_of
 from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
@@ -40,6 +40,7 @@ from core.state.replay import LoggedQueue
 from core.state.restore import Restored, restore
 from core.state.retain import Retainer
 from core.state.snapshot import read_chunk
+from core.stream import Stream
 from core.topology import Topology, random_name
 from core.turn import Turn
 
@@ -195,7 +196,7 @@ class Broker:
                 self.cold.expire(queue)
 
     def _make_queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Any:
-        kind = LoggedQueue if fact.durable else Queue
+        kind = Stream if fact.queue_type == STREAM else LoggedQueue if fact.durable else Queue
         queue: Any = kind((fact.id, fact.vhost.encode(), fact.name), fact.durable, self.turn, self.tail)
         queue.cold = self.cold
         queue.wake_at = self.schedule.wake_at

@@ -57,10 +57,7 @@ class Publisher:
             self._store(message, durable)
         for item in queues:
             queue: Queue = item
-            code: cython.longlong = message.expire_at
-            if queue.ttl_ms >= 0 and (code == 0 or message.store_ms + queue.ttl_ms < code):
-                code = message.store_ms + queue.ttl_ms
-            queue.push(message, code)
+            queue.push(message, queue.code_of(message))
         return 2 if durable and message.persistent else 1
 
     @cython.cfunc
@@ -72,12 +69,9 @@ class Publisher:
         at: cython.Py_ssize_t = 0
         for item in durable:
             queue: Queue = item
-            code: cython.longlong = message.expire_at
-            if queue.ttl_ms >= 0 and (code == 0 or message.store_ms + queue.ttl_ms < code):
-                code = message.store_ms + queue.ttl_ms
             self._places[at] = queue.id
             self._places[at + 1] = queue.end()
-            self._places[at + 2] = code
+            self._places[at + 2] = queue.code_of(message)
             at += 3
         self.log.append_store(message, self._places, count)
         self.turn.schedule()

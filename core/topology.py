@@ -9,11 +9,12 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from core.errors import AccessRefused, LimitReached, NotFound, PreconditionFailed
+from core.errors import AccessRefused, LimitReached, NotFound, NotSupported, PreconditionFailed
 from core.state.arguments import (
     CLASSIC,
     QUEUE_TYPE,
     QUORUM,
+    STREAM,
     block_of,
     check_consumer_arguments,
     check_equivalent,
@@ -24,6 +25,7 @@ from core.state.arguments import (
 from core.state.changes import RESERVED, Changes, check_owner, locked, queue_title, stripped, unused_after
 from core.state.model import VirtualHost
 from core.state.records import QueueFact, QueuesDeleted, VhostFact, VhostRemoved
+from core.state.stream_arguments import check_stream
 
 NAME_BYTES = 16  # of randomness in a generated name: 22 characters
 
@@ -138,8 +140,10 @@ class Topology:
             where = f"queue limit in vhost '{vhost.name}' ({vhost.max_queues}) is reached"
             raise LimitReached(f"cannot declare queue '{name}': {where}")
         title = queue_title(vhost, name)
-        check_queue_arguments(self._codec, arguments, title)
         queue_type = arguments.get(QUEUE_TYPE, CLASSIC)
+        if queue_type == STREAM:
+            check_stream(title, (durable, exclusive, auto_delete), arguments)
+        check_queue_arguments(self._codec, arguments, title)
         if queue_type == QUORUM:
             _check_quorum(title, durable, exclusive, auto_delete)
         self._changes.check_limit(QueueFact, "queues", f"declare {title}")
@@ -183,7 +187,8 @@ class Topology:
         check_owner(vhost, queue, owner)
         if if_unused and queue.consumers:
             raise PreconditionFailed(f"{queue_title(vhost, name)} in use")
-        if if_empty and queue.ready:
+        of_stream = self._model.fact_of(queue).queue_type == STREAM  # whose messages RabbitMQ does not count here
+        if if_empty and queue.ready and not of_stream:
             raise PreconditionFailed(f"{queue_title(vhost, name)} not empty")
         count: int = queue.ready
         self._delete_queues(vhost, [queue])
@@ -191,7 +196,11 @@ class Topology:
 
     def purge(self, vhost: VirtualHost, name: str, owner: Any) -> int:
         """Drop everything that is ready and return how many messages that were."""
-        count: int = self.queue(vhost, name, owner).purge()
+        queue = self.queue(vhost, name, owner)
+        if self._model.fact_of(queue).queue_type == STREAM:
+            title = queue_title(vhost, queue.name)
+            raise NotSupported(f"queue.purge not supported by stream queues {title}")
+        count: int = queue.purge()
         return count
 
     # -- the life of a queue

@@ -34,6 +34,7 @@ cdef class Queue(Source):
     cdef public long long published, delivered, acked, redelivered, expired
     cdef readonly long long code
     cpdef long long end(self) except? -1
+    cdef long long code_of(self, Message message) except? -1
     cpdef push(self, Message message, long long code)
     cdef long long _first(self) except? -2
     cdef Message _ready_message(self, long long offset)

@@ -79,6 +79,15 @@ class Queue(Source):
             return self.index.end
         return self.held.end
 
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def code_of(self, message: Message) -> cython.longlong:
+        """The tags code of the message's unit here: when it expires, 0 = never."""
+        code: cython.longlong = message.expire_at
+        if self.ttl_ms >= 0 and (code == 0 or message.store_ms + self.ttl_ms < code):
+            code = message.store_ms + self.ttl_ms
+        return code
+
     @cython.ccall
     def push(self, message: Message, code: cython.longlong):
         """Append a message; a durable queue's message is in the log already. `code` = when it expires here, or 0."""

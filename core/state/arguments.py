@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from core.errors import PreconditionFailed
+from core.state.stream_arguments import MAX_AGE, MAX_BYTES, OF_A_STREAM, check_max_age
 
 TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-type", "alternate-exchange"
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
-CLASSIC, QUORUM = "classic", "quorum"
-QUEUE_TYPES = (CLASSIC, QUORUM, "stream")
+CLASSIC, QUORUM, STREAM = "classic", "quorum", "stream"
+QUEUE_TYPES = (CLASSIC, QUORUM, STREAM)
 MS_MAX = 1 << 53  # so that any time plus it is a time
 INTEGERS = frozenset(("byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"))
 NOT_SERVED = (
@@ -27,10 +28,6 @@ NOT_SERVED = (
     "x-max-priority",
     "x-delivery-limit",
     "x-consumer-timeout",
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-    "x-stream-filter-size-bytes",
-    "x-initial-cluster-size",
     "x-message-deduplication",
 )
 
@@ -89,9 +86,7 @@ def _positive(kind: str, value: Any) -> str | None:
 def _queue_type(kind: str, value: Any) -> str | None:
     if kind != "longstr":
         return f"{{unacceptable_type,{kind}}}"
-    if value not in QUEUE_TYPES:
-        return f"\"unsupported queue type '{text_of(value)}'\""
-    return '"stream queues are not served by this version yet"' if value == "stream" else None
+    return None if value in QUEUE_TYPES else f"\"unsupported queue type '{text_of(value)}'\""
 
 
 def _version(kind: str, value: Any) -> str | None:
@@ -120,6 +115,11 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     "x-max-in-memory-length": _integer,
     "x-max-in-memory-bytes": _integer,
     "x-quorum-initial-group-size": _positive,
+    MAX_AGE: check_max_age,
+    MAX_BYTES: _integer,
+    "x-stream-max-segment-size-bytes": _integer,
+    "x-stream-filter-size-bytes": _integer,
+    "x-initial-cluster-size": _positive,
     "x-queue-leader-locator": _one_of(
         ("client-local", "balanced", "random", "least-leaders"), "invalid_queue_locator_arg"
     ),
@@ -135,12 +135,17 @@ def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title
             if wrong is not None:
                 raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
     for name in NOT_SERVED:
-        if name in arguments:
+        if name in arguments and not (name == MAX_BYTES and arguments.get(QUEUE_TYPE) == STREAM):
             raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")
 
 
 def check_consumer_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str, queue_type: str) -> None:
-    """Raises PreconditionFailed for an argument of a new consumer that cannot be. title: of its queue."""
+    """Raises PreconditionFailed for an argument of a new consumer that cannot be. title: of its queue. What a stream's
+    x-stream-offset may be: stream_arguments.py."""
+    if queue_type == STREAM:
+        if PRIORITY in arguments:
+            raise PreconditionFailed(f"invalid arg '{PRIORITY}' for {title} {OF_A_STREAM}")
+        return
     if PRIORITY in arguments:
         wrong = _any_integer(codec.type_name(arguments[PRIORITY]), arguments[PRIORITY])
         if wrong is not None:

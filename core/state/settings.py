@@ -31,6 +31,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_routing_key: str | None = None
     dead_letter_strategy: str = "at-most-once"
     delivery_limit: int = -1  # of a quorum queue
+    max_age: str | None = None  # of a stream: `7D`
 
 
 UNSET = QueueSettings()
@@ -93,7 +94,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "delivery-limit": _limit("delivery_limit", "delivery limit"),
     "alternate-exchange": _choice("", _name, "alternate exchange name"),
-    "max-age": _choice("", _age, "max age"),
+    "max-age": _choice("max_age", _age, "max age"),
     "stream-max-segment-size-bytes": _choice("", _number(), "segment size"),
 }
 INERT = {  # what RabbitMQ knows and nothing comes of here: mirrors, modes, places, what classic queues keep in memory

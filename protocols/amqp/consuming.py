@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cython
 
-from core.errors import AccessRefused, LimitReached, NotAllowed, NotFound, PreconditionFailed
+from core.errors import AccessRefused, LimitReached, NotAllowed, NotFound, NotSupported, PreconditionFailed
 from core.state.arguments import PRIORITY
+from core.stream import Stream
 from protocols.amqp.errors import AmqpError
 from protocols.amqp.methods import (
     BasicCancel,
@@ -35,7 +36,6 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 PIPELINED = cython.declare(cython.Py_ssize_t, 8)  # deliveries in hand that a consumer acks without waiting
 
 
-@cython.final
 @cython.cclass
 class AmqpConsumer(Consumer):
     """One basic.consume."""
@@ -200,7 +200,11 @@ class Consuming:
         limit = self.broker.config.limits.consumers_per_channel
         if len(self.consumers) >= limit:
             raise LimitReached(f"number of consumers on this channel has reached the limit ({limit})")
-        consumer = AmqpConsumer(queue, self, tag, (method.no_ack, method.exclusive, method.arguments))
+        options = (method.no_ack, method.exclusive, method.arguments)
+        if isinstance(queue, Stream):
+            consumer = self._stream_consumer(queue, tag, options)
+        else:
+            consumer = AmqpConsumer(queue, self, tag, options)
         if not method.nowait:
             self.output.method(self.channel, encode(BasicConsumeOk(tag)))
         self.consumers[tag] = consumer
@@ -220,6 +224,17 @@ class Consuming:
             self.output.method(self.channel, encode(BasicConsumeOk(tag)))
         self.consumers[tag] = consumer
         self.replies.add_consumer(consumer)
+
+    def _stream_consumer(self, queue: Stream, tag: str, options: tuple) -> AmqpConsumer:
+        from protocols.amqp import streaming  # it builds on this module
+
+        no_ack, _, arguments = options
+        title = f"queue '{queue.name}' in vhost '{self.vhost.name}'"
+        streaming.check_consume(title, no_ack, self.prefetch)
+        place = streaming.place_of(title, arguments, self.broker.clock.ms)
+        consumer = streaming.StreamConsumer(queue, self, tag, options)
+        queue.place(consumer, *place)
+        return consumer
 
     def cancel(self, method) -> None:
         """basic.cancel: what it holds stays ackable; an unknown tag is answered just the same."""
@@ -249,6 +264,8 @@ class Consuming:
     def get(self, method, name: str, done) -> Getter | None:
         """basic.get. done() is called when it was answered; a Getter is returned while it waits for the disk."""
         queue = self._readable(name)
+        if isinstance(queue, Stream):
+            raise NotSupported(f"basic.get not supported by stream queues queue '{name}' in vhost '{self.vhost.name}'")
         if any(consumer.exclusive for consumer in queue.consumers):
             raise in_exclusive_use(queue, self.vhost)
         self.broker.topology.queue_used(self.vhost, queue)

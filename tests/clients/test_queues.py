@@ -21,7 +21,6 @@ LATER_ARGUMENTS = [
     {"x-dead-letter-routing-key": "k"},
     {"x-max-priority": 5},
     {"x-delivery-limit": 3},
-    {"x-queue-type": "stream"},
 ]
 
 
