@@ -206,8 +206,8 @@ REFUSED = [
         '[{<<"federation-upstream-set">>,<<"all">>}] are not recognised policy settings',
     ),
     (
-        {"policies": [{**POLICY, "definition": {"max-age": "5D"}}]},
-        "$.policies[0]: policy 'p' in vhost '/': this version does not serve max-age yet",
+        {"policies": [{**POLICY, "definition": {"max-length": 5}}]},
+        "$.policies[0]: policy 'p' in vhost '/': this version does not serve max-length yet",
     ),
     ({"policies": [{**POLICY, "pattern": "("}]}, "$.policies[0]: policy 'p' in vhost '/': '(' is not a regular expr"),
     ({"policies": [{**POLICY, "apply-to": "x"}]}, "$.policies[0]: policy 'p' in vhost '/': apply-to 'x' unrecognised;"),
