@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from core.connections import Connections
+from core.dead_letters import CYCLE_QUEUE, DeadLetters, DeathCodec
+from core.dead_letters import Ports as DeadLetterPorts
 from core.errors import NotAllowed
 from core.exchanges import Exchanges
 from core.flow import BEHIND
@@ -70,8 +72,8 @@ class Loop(NamedTuple):
 
 
 class Broker:
-    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher and replies from
-    start() on.
+    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher, replies and
+    dead_letters from start() on.
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
@@ -88,6 +90,7 @@ class Broker:
         *,
         codec: ArgumentCodec,
         content: Callable[[bytes], Any],
+        deaths: DeathCodec,
         random_bytes: Callable[[int], bytes],
     ):
         self.config = config
@@ -108,6 +111,7 @@ class Broker:
         self._loop = loop
         self._codec = codec
         self._content = content
+        self._deaths = deaths
         self._random_bytes = random_bytes
 
     def start(self) -> Restored:
@@ -156,6 +160,19 @@ class Broker:
         self.schedule.expire = self.cold.expire
         self.replies = Replies(self.turn, self.tail, self._random_bytes)
         self.publisher = Publisher(self.log, self.turn)
+        self.dead_letters = DeadLetters(
+            DeadLetterPorts(
+                self.turn,
+                self.model.vhosts,
+                self.publisher,
+                self.tail,
+                self.cold,
+                self.reader.fetch,
+                self._content,
+                lambda vhost: self.topology.system_queue(vhost, CYCLE_QUEUE),
+            ),
+            self._deaths,
+        )
 
     def _build_parts(self, applier: Applier) -> None:
         disk, loop = self._disk, self._loop
@@ -200,6 +217,7 @@ class Broker:
         queue: Any = kind((fact.id, fact.vhost.encode(), fact.name), fact.durable, self.turn, self.tail)
         queue.cold = self.cold
         queue.wake_at = self.schedule.wake_at
+        queue.letters = self.dead_letters
         queue.configure(self.policies.settings(fact, arguments))
         queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
         if slot is not None:
@@ -208,6 +226,7 @@ class Broker:
 
     def _queue_deleted(self, queue: Queue) -> None:
         self.schedule.forget(queue)
+        self.dead_letters.forget(queue)
         if self.metrics is not None:
             self.metrics.absorb(queue)
         if queue.durable:

@@ -10,11 +10,12 @@ cdef class Unacked:
     cdef dict _aside
     cpdef long long add(self, Consumer consumer, long long offset) except? -1
     cpdef int acknowledge(self, long long tag, bint multiple) except? -1
+    cpdef int reject(self, long long tag, bint multiple) except? -1
     cpdef int give_back(self, long long tag, bint multiple) except? -1
-    cdef bint _settle(self, Py_ssize_t slot, bint requeue) except? -1
+    cdef bint _settle(self, Py_ssize_t slot, int fate) except? -1
     cdef _make_room(self, long long tag)
     cdef _grow(self)
     cdef _advance(self)
     cdef bint _known(self, long long tag, bint multiple) except? -1
-    cdef _finish(self, Consumer consumer, long long offset, bint requeue)
-    cdef int _settle_all(self, long long tag, bint multiple, bint requeue) except? -1
+    cdef _finish(self, Consumer consumer, long long offset, int fate)
+    cdef int _settle_all(self, long long tag, bint multiple, int fate) except? -1

@@ -17,6 +17,9 @@ else:
     from core.queue.consumer import Consumer
 
 SLOTS_MIN = 16
+DONE = cython.declare(cython.int, 0)  # what becomes of a delivery
+BACK = cython.declare(cython.int, 1)
+REJECTED = cython.declare(cython.int, 2)
 
 
 @cython.final
@@ -95,13 +98,19 @@ class Unacked:
     @cython.exceptval(-1)
     def acknowledge(self, tag: cython.longlong, multiple: cython.bint) -> cython.int:
         """Settle `tag`, or with `multiple` all up to it (0 = all there are). Returns how many, or -2: no such tag."""
-        return self._settle_all(tag, multiple, False)
+        return self._settle_all(tag, multiple, DONE)
 
     @cython.ccall
     @cython.exceptval(-1)
     def give_back(self, tag: cython.longlong, multiple: cython.bint) -> cython.int:
         """As acknowledge(), but the messages are ready again at their places."""
-        return self._settle_all(tag, multiple, True)
+        return self._settle_all(tag, multiple, BACK)
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def reject(self, tag: cython.longlong, multiple: cython.bint) -> cython.int:
+        """As acknowledge(), but nobody wants the messages: they are dropped, or become dead letters."""
+        return self._settle_all(tag, multiple, REJECTED)
 
     def take(self, tag: int, multiple: bool) -> list | None:
         """Take out `tag`, or with `multiple` all up to it, for a transaction that settles them later or puts them back.
@@ -135,22 +144,22 @@ class Unacked:
         self.count += len(taken)
         self._aside = dict(sorted(self._aside.items()))
 
-    def settle_taken(self, taken: list, requeue: bool) -> None:
-        """Settle what take() gave."""
+    def settle_taken(self, taken: list, fate: int) -> None:
+        """Settle what take() gave: 0 = acknowledged, 1 = back to its place, 2 = rejected."""
         self.count += len(taken)
         for _, consumer, offset in taken:
-            self._finish(consumer, offset, requeue)
+            self._finish(consumer, offset, fate)
 
     @cython.cfunc
     @cython.exceptval(-1)
-    def _settle_all(self, tag: cython.longlong, multiple: cython.bint, requeue: cython.bint) -> cython.int:
+    def _settle_all(self, tag: cython.longlong, multiple: cython.bint, fate: cython.int) -> cython.int:
         if not self._known(tag, multiple):
             return -2
         if not multiple:
             if tag < self.base:
-                self._settle_aside(tag, requeue)
+                self._settle_aside(tag, fate)
             else:
-                self._settle(tag & self._mask, requeue)
+                self._settle(tag & self._mask, fate)
             if tag == self.base or self.count == 0:
                 self._advance()
             return 1
@@ -158,37 +167,39 @@ class Unacked:
         last: cython.longlong = tag if tag else self.head - 1
         if self._aside:
             for older in [older for older in self._aside if older <= last]:
-                self._settle_aside(older, requeue)
+                self._settle_aside(older, fate)
                 settled += 1
         while self.base <= last:
-            settled += self._settle(self.base & self._mask, requeue)
+            settled += self._settle(self.base & self._mask, fate)
             self.base += 1
         self._advance()
         return settled
 
     @cython.cfunc
     @cython.exceptval(-1)
-    def _settle(self, slot: cython.Py_ssize_t, requeue: cython.bint) -> cython.bint:
+    def _settle(self, slot: cython.Py_ssize_t, fate: cython.int) -> cython.bint:
         """Settle one slot; False when it was a hole."""
         consumer: Consumer = self._consumers[slot]
         if consumer is None:
             return False
         self._consumers[slot] = None
-        self._finish(consumer, self._offsets[slot], requeue)
+        self._finish(consumer, self._offsets[slot], fate)
         return True
 
-    def _settle_aside(self, tag: int, requeue: bool) -> None:
+    def _settle_aside(self, tag: int, fate: int) -> None:
         consumer, offset = self._aside.pop(tag)
-        self._finish(consumer, offset, requeue)
+        self._finish(consumer, offset, fate)
 
     @cython.cfunc
-    def _finish(self, consumer: Consumer, offset: cython.longlong, requeue: cython.bint):
+    def _finish(self, consumer: Consumer, offset: cython.longlong, fate: cython.int):
         """One delivery is settled: its queue and its consumer learn it."""
         self.count -= 1
-        if requeue:
+        if fate == DONE:
+            consumer.queue.acknowledge(offset)
+        elif fate == BACK:
             consumer.queue.give_back(offset)
         else:
-            consumer.queue.acknowledge(offset)
+            consumer.queue.reject(offset)
         consumer.release()
 
     @cython.cfunc

@@ -1,5 +1,6 @@
 from core.log.commit_log cimport CommitLog
 from core.message cimport Message
+from core.queue.delivery cimport Queue
 from core.routing.router cimport Route
 from core.turn cimport Turn
 
@@ -10,4 +11,6 @@ cdef class Publisher:
     cdef long long[::1] _places
     cdef readonly long long messages, unroutable
     cpdef int publish(self, Message message, Route route) except? -1
-    cdef _store(self, Message message, tuple durable)
+    cpdef int move(self, Message message, Route route, Queue source, long long offset) except? -1
+    cdef _push(self, Message message, tuple queues)
+    cdef _store(self, Message message, tuple durable, tuple source)

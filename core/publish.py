@@ -30,7 +30,7 @@ PLACE_FIELDS = 3  # queue id, queue offset, tags code
 @cython.final
 @cython.cclass
 class Publisher:
-    """messages: taken in since start; unroutable: of them in no queue."""
+    """messages: taken in from clients since start; unroutable: of them in no queue."""
 
     def __init__(self, log: CommitLog, turn: Turn):
         self.log = log
@@ -54,15 +54,44 @@ class Publisher:
         message.store_ms = self.turn.clock.ms
         durable: tuple = route.durable
         if durable:
-            self._store(message, durable)
-        for item in queues:
-            queue: Queue = item
-            queue.push(message, queue.code_of(message))
+            self._store(message, durable, None)
+        self._push(message, queues)
+        return 2 if durable and message.persistent else 1
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def move(
+        self, message: Message, route: Route, source: Queue, offset: cython.longlong
+    ) -> cython.int:
+        """Put `message`, a new one made of what lies at `offset` of `source`, into the queues of `route`, and settle
+        that offset: a dead letter, or one whose delay is over. Returns as publish() does.
+
+        Both stand in one record, so that a crash can neither lose nor double it (architecture rule 8.1). When no
+        durable queue takes the message, or the source is transient, the source is settled as by an ack. The caller
+        has taken the offset out of what is ready, and calls this outside of publish().
+        """
+        queues: tuple = route.queues
+        durable: tuple = route.durable
+        message.store_ms = self.turn.clock.ms
+        if durable:
+            self._store(message, durable, (source.id, offset) if source.durable else None)
+        self._push(message, queues)
+        source.settle_moved(offset, source.durable and len(durable) > 0)
+        if not queues:
+            return 0
         return 2 if durable and message.persistent else 1
 
     @cython.cfunc
-    def _store(self, message: Message, durable: tuple):
-        """Append the one record, which names every durable queue and the message's offset in it."""
+    def _push(self, message: Message, queues: tuple):
+        """Show the message in every queue."""
+        for item in queues:
+            queue: Queue = item
+            queue.push(message, queue.code_of(message))
+
+    @cython.cfunc
+    def _store(self, message: Message, durable: tuple, source: tuple | None):
+        """Append the one record, which names every durable queue and the message's offset in it, and, of a move, what
+        it settles: source = (queue id, queue offset)."""
         count: cython.Py_ssize_t = len(durable)
         if count * 3 > len(self._places):
             self._places = array("q", bytes(8 * PLACE_FIELDS * count))
@@ -73,5 +102,5 @@ class Publisher:
             self._places[at + 1] = queue.end()
             self._places[at + 2] = queue.code_of(message)
             at += 3
-        self.log.append_store(message, self._places, count)
+        self.log.append_store(message, self._places, count, source)
         self.turn.schedule()

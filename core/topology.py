@@ -165,6 +165,13 @@ class Topology:
         self._watch_expiry(vhost, queue)
         return queue
 
+    def system_queue(self, vhost: VirtualHost, name: str) -> Any:
+        """The broker's own durable queue of that reserved name, made if it is not there."""
+        if name not in vhost.queues:
+            fact = QueueFact(id=self._model.facts.next_id, vhost=vhost.name, name=name)
+            self._changes.change(fact, durable=True)
+        return vhost.queues[name]
+
     def _check_same_queue(self, vhost: VirtualHost, queue: Any, received: tuple[Any, ...], owner: Any) -> None:
         """Raises what a redeclare with other properties deserves. owner: None = not declared exclusive."""
         title = queue_title(vhost, queue.name)

@@ -47,7 +47,7 @@ class Transaction:
         self._bytes_max = bytes_max
         self.held_bytes = 0
         self._messages: list[tuple[Message, Route, bool, int]] = []
-        self._settled: list[tuple[Taken, bool]] = []
+        self._settled: list[tuple[Taken, int]] = []
 
     @property
     def publishing(self) -> bool:
@@ -59,9 +59,9 @@ class Transaction:
         self._messages.append((message, route, mandatory, self._clock.ms))
         self._hold(message.body_size + len(message.header) + MESSAGE_BYTES)
 
-    def settle(self, taken: Taken, requeue: bool) -> None:
-        """Hold what Unacked.take() gave: to be acknowledged, or given back. Raises LimitReached."""
-        self._settled.append((taken, requeue))
+    def settle(self, taken: Taken, fate: int) -> None:
+        """Hold what Unacked.take() gave, with its fate as settle_taken() has it. Raises LimitReached."""
+        self._settled.append((taken, fate))
         self._hold(SETTLED_BYTES * len(taken))
 
     def _hold(self, size: int) -> None:
@@ -85,8 +85,8 @@ class Transaction:
                     publisher.remember(message, route.histories)
                 if not self._publisher.publish(message, self._living(route)) and mandatory:
                     publisher.give_back(message)
-            for taken, requeue in settled:
-                self._unacked.settle_taken(taken, requeue)
+            for taken, fate in settled:
+                self._unacked.settle_taken(taken, fate)
         finally:
             self._log.end_joined(self._gather())
 

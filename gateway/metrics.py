@@ -65,6 +65,12 @@ class BrokerCollector:
         yield counter(
             "rabbitmq_global_messages_redelivered", "Deliveries marked redelivered", redelivered + gone.redelivered
         )
+        letters = broker.dead_letters
+        for reason in ("rejected", "expired", "maxlen", "delivery_limit"):
+            name = f"rabbitmq_global_messages_dead_lettered_{reason}"
+            yield counter(name, f"Messages that left a queue as dead letters: {reason}", letters.moved[reason])
+        yield counter("mq_dead_letter_cycles", "Dead letters kept in amq.dlq.cycle", letters.cycles)
+        yield counter("mq_dead_letters_unreadable", "Dead letters that cannot be read from the disk", letters.failed)
         yield counter("mq_messages_expired", "Messages dropped because their time was over", expired + gone.expired)
 
     def _log(self) -> Iterator[Metric]:

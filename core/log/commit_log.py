@@ -48,7 +48,6 @@ BLANK_BYTES = cython.declare(cython.Py_ssize_t, 8)
 LINK_PLACES = 4096  # in one link record
 LINK_PLACE_BYTES = cython.declare(cython.Py_ssize_t, 28)
 SPACE_RESERVED = 8 << 20  # of the space made ahead, at most an eighth of a segment: for acks, releases and closes
-
 LAZY_BYTES = cython.declare(cython.longlong, 1 << 20)  # so much goes to the disk though nobody waits for it
 
 
@@ -111,13 +110,15 @@ class CommitLog:
 
     @cython.ccall
     @cython.exceptval(-1)
-    def append_store(self, message: Message, places: cython.longlong[::1], count: cython.Py_ssize_t) -> cython.longlong:
-        """Store a message that enters `count` queues: places = flat triples (queue id, queue offset, tags code).
-
-        Sets message.offset, .record_size and .store_ms, and returns the offset. Above 256 places the rest follows in
-        link records of the same batch.
-        """
+    def append_store(
+        self, message: Message, places: cython.longlong[::1], count: cython.Py_ssize_t, source: tuple | None = None
+    ) -> cython.longlong:
+        """Store a message that enters `count` queues: places = flat triples (queue id, queue offset, tags code). The
+        same record settles its source = (queue id, queue offset), if it has one. Sets message.offset, .record_size and
+        .store_ms, and returns the offset. Above 256 places the rest follows in links of the same batch."""
         size: cython.Py_ssize_t = self._encoder.plan_store(message, places, count)
+        if source is not None:
+            size = self._encoder.plan_from(message, source[0], source[1])
         if count > PLACES_MAX:
             self._make_way(size + (count - PLACES_MAX) * LINK_PLACE_BYTES)
         offset: cython.longlong = self._append(1)

@@ -28,13 +28,14 @@ cdef class Encoder:
     cdef bytearray _scratch
     cdef bytes _topic, _header, _expire, _tail_size
     cdef object _body
-    cdef Py_ssize_t _body_bytes, _q_bytes, _address_bytes, _origin_bytes, _properties_bytes
+    cdef Py_ssize_t _body_bytes, _q_bytes, _address_bytes, _origin_bytes, _properties_bytes, _from_bytes
     cdef unsigned int _flag
     cdef public long long offset, queue_offset, batch_offset, store_ms
     cdef readonly Py_ssize_t size
     cdef public bint joined
     cpdef Py_ssize_t plan(self, int kind, bytes body) except? -1
     cpdef Py_ssize_t plan_store(self, Message message, long long[::1] places, Py_ssize_t count) except? -1
+    cpdef Py_ssize_t plan_from(self, Message message, long long queue_id, long long queue_offset) except? -1
     cdef Py_ssize_t _measure(self) except? -1
     cpdef bint inline(self) noexcept
     cpdef Py_ssize_t write(self, unsigned char* b, Py_ssize_t at) except? -1

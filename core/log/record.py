@@ -11,6 +11,7 @@
 - Properties are name 0x01 value 0x02; the last is `__CRC32#`, ten decimal digits least significant first, over all
   bytes before it. Both CRCs are CRC-32 & 0x7fffffff, as RocketMQ computes them.
 - A place is varint(queue id << 1 | has code), varint(queue offset), and the tags code as i64 if has code.
+- `__FROM` = base64 of varint queue id, varint queue offset: the message was moved, and this record settles it there.
 - `__Q` = base64 of the places (the first 256), `__ADDRESS` = base64 of varint length + bytes of virtual host, exchange
   and routing key, `__ORIGIN` = base64 of the protocol's number and its header block. A block too big for the properties
   rides behind the body, `__ORIGIN_TAIL` = its length. The body of a link: varint log offset and varint size of the
@@ -51,6 +52,7 @@ MAGIC = cython.declare(cython.uint, 0xDAA320A7)
 CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
 TOPICS = cython.declare(tuple, (b"", b"CORDUROY_MESSAGE", b"CORDUROY_STATE", b"CORDUROY_DONE", b"CORDUROY_LINK"))
 CRC32 = cython.declare(object, _crc32)
+FROM_NAME = cython.declare(bytes, b"__FROM\x01")
 Q_NAME = cython.declare(bytes, b"__Q\x01")
 ADDRESS_NAME = cython.declare(bytes, b"__ADDRESS\x01")
 EXPIRE_NAME = cython.declare(bytes, b"EXPIRE_AT\x01")
@@ -61,7 +63,7 @@ AMQP = cython.declare(bytes, b"\x01")  # the protocol's number before its header
 PROPERTIES_MAX = cython.declare(cython.Py_ssize_t, 32767)
 ADDRESS_MAX = cython.declare(cython.Py_ssize_t, 16000)  # so that 256 places and an address always fit the properties
 PLACE_BYTES_MAX = cython.declare(cython.Py_ssize_t, 28)
-SCRATCH_BYTES = cython.declare(cython.Py_ssize_t, 256 * 28 + 16000 + 64 + 32767)
+SCRATCH_BYTES = cython.declare(cython.Py_ssize_t, 256 * 28 + 16000 + 96 + 32767)
 
 assert zlib.crc32(b"hello0") == _crc32(b"hello0")
 
@@ -154,6 +156,7 @@ class Encoder:
         self._topic = self._header = self._expire = self._tail_size = b""
         self._body = b""
         self._body_bytes = self._q_bytes = self._address_bytes = self._origin_bytes = self._properties_bytes = 0
+        self._from_bytes = 0
         self._flag = 0
         self.offset = self.queue_offset = self.batch_offset = self.store_ms = self.size = 0
 
@@ -165,7 +168,7 @@ class Encoder:
         self._header = self._expire = self._tail_size = b""
         self._body = body
         self._body_bytes = len(body)
-        self._q_bytes = self._address_bytes = self._origin_bytes = 0
+        self._q_bytes = self._address_bytes = self._origin_bytes = self._from_bytes = 0
         self._flag = 0
         return self._measure()
 
@@ -191,6 +194,7 @@ class Encoder:
         put(b, at, key)
         self._q_bytes = q_bytes
         self._address_bytes = at + len(key) - q_bytes
+        self._from_bytes = 0
         self._topic = TOPICS[1]
         self._header = message.header
         self._tail_size = b""
@@ -199,6 +203,21 @@ class Encoder:
         self._body = message.body
         self._body_bytes = message.body_size
         self._flag = PERSISTENT if message.persistent else 0
+        return self._measure()
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def plan_from(
+        self, message: Message, queue_id: cython.longlong, queue_offset: cython.longlong
+    ) -> cython.Py_ssize_t:
+        """After plan_store() of the same message: its record also settles that offset of that queue. Returns the
+        record's size."""
+        b: cython.p_uchar = self._scratch
+        start: cython.Py_ssize_t = self._q_bytes + self._address_bytes
+        at: cython.Py_ssize_t = put_varint(b, start, queue_id)
+        self._from_bytes = put_varint(b, at, queue_offset) - start
+        self._tail_size = b""
+        self._body_bytes = message.body_size
         return self._measure()
 
     @cython.cfunc
@@ -210,6 +229,8 @@ class Encoder:
             n += 5 + base64_size(self._q_bytes)
         if self._address_bytes:
             n += 11 + base64_size(self._address_bytes)
+        if self._from_bytes:
+            n += 8 + base64_size(self._from_bytes)
         if self._expire:
             n += 11 + len(self._expire)
         if self._origin_bytes:
@@ -351,6 +372,15 @@ class Encoder:
                 at = put_base64(b, at + 10, s + n, self._address_bytes)
             else:
                 at = put_base64(b, at + 10, scratch[n:], self._address_bytes)
+            b[at] = 2
+            at += 1
+        if self._from_bytes:
+            n += self._address_bytes
+            put(b, at, FROM_NAME)
+            if cython.compiled:
+                at = put_base64(b, at + 7, s + n, self._from_bytes)
+            else:
+                at = put_base64(b, at + 7, scratch[n:], self._from_bytes)
             b[at] = 2
             at += 1
         if self._expire:

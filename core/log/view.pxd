@@ -10,7 +10,7 @@ cdef class View:
     cdef bytes _buffer
     cdef Py_ssize_t _at, _body_at, _properties_at, _properties_end
     cdef Py_ssize_t _q_at, _q_end, _address_at, _address_end, _expire_at, _expire_end
-    cdef Py_ssize_t _origin_at, _origin_end, _tail_at, _tail_end
+    cdef Py_ssize_t _origin_at, _origin_end, _tail_at, _tail_end, _from_at, _from_end
     cdef readonly int kind
     cdef readonly long long offset, queue_offset, batch_offset, store_ms
     cdef readonly Py_ssize_t size, body_size
@@ -20,6 +20,7 @@ cdef class View:
     cdef bint _verify(self, unsigned char* b, Py_ssize_t at) except? -1
     cpdef bytes body(self)
     cpdef places(self)
+    cpdef moved_from(self)
     cpdef link(self)
     cpdef Message message(self)
     cdef long long _decimal(self, unsigned char* b, Py_ssize_t at, Py_ssize_t end) except? -1

@@ -83,7 +83,7 @@ class View:
         self.size = self.body_size = self.flag = 0
         self._at = self._body_at = self._properties_at = self._properties_end = 0
         self._q_at = self._q_end = self._address_at = self._address_end = self._expire_at = self._expire_end = 0
-        self._origin_at = self._origin_end = self._tail_at = self._tail_end = 0
+        self._origin_at = self._origin_end = self._tail_at = self._tail_end = self._from_at = self._from_end = 0
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -179,6 +179,18 @@ class View:
         return read_places(base64_bytes(b, self._q_at, self._q_end - self._q_at), 0)
 
     @cython.ccall
+    def moved_from(self):
+        """Where this stored message was moved from: (queue id, queue offset), which it settles, or None. After
+        places() only."""
+        if self._from_end == 0:
+            return None
+        b: cython.p_uchar = self._buffer
+        text: bytes = base64_bytes(b, self._from_at, self._from_end - self._from_at)
+        queue_id: cython.ulonglong = rd_varint(text, 0, len(text))
+        offset: cython.ulonglong = rd_varint(text, varint_size(queue_id), len(text))
+        return queue_id, offset
+
+    @cython.ccall
     def link(self):
         """Of a link: (log offset of the stored message, size of its record, places)."""
         assert self.kind == LINK
@@ -247,7 +259,7 @@ class View:
         end: cython.Py_ssize_t = self._properties_end
         name_at: cython.Py_ssize_t
         self._q_at = self._q_end = self._address_at = self._address_end = self._expire_end = 0
-        self._origin_end = self._tail_end = 0
+        self._origin_end = self._tail_end = self._from_end = 0
         while at < end:
             name_at = at
             while at < end and b[at] != 1:
@@ -272,6 +284,8 @@ class View:
             self._expire_at, self._expire_end = value_at, end
         elif same(b, at, n, b"__ORIGIN_TAIL"):
             self._tail_at, self._tail_end = value_at, end
+        elif same(b, at, n, b"__FROM"):
+            self._from_at, self._from_end = value_at, end
 
 
 def decode_message(buffer: bytes, at: cython.Py_ssize_t, size: cython.Py_ssize_t, offset: cython.longlong) -> Message:

@@ -5,6 +5,7 @@ from core.turn cimport Servable
 cdef class Source(Servable):
     cpdef wake(self, Consumer consumer)
     cpdef acknowledge(self, long long offset)
+    cpdef reject(self, long long offset)
     cpdef give_back(self, long long offset)
 
 

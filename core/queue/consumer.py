@@ -31,6 +31,11 @@ class Source(Servable):
         raise NotImplementedError
 
     @cython.ccall
+    def reject(self, offset: cython.longlong):
+        """A consumer wants nothing of a message that it held unacknowledged."""
+        raise NotImplementedError
+
+    @cython.ccall
     def give_back(self, offset: cython.longlong):
         """A message that was held unacknowledged is ready again, at its own place, to be marked redelivered."""
         raise NotImplementedError

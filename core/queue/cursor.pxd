@@ -6,6 +6,8 @@ cdef class Cursor:
     cdef list _runs
     cpdef bint is_done(self, long long offset) except? -1
     cpdef bint settle(self, long long offset) except? -1
+    cpdef bint settle_stated(self, long long offset) except? -1
+    cdef bint _mark(self, long long offset) except? -1
     cpdef settle_range(self, long long start, long long end)
     cdef _gather(self, long long start, long long end)
     cdef _advance(self)

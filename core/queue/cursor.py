@@ -42,6 +42,23 @@ class Cursor:
     @cython.exceptval(-1)
     def settle(self, offset: cython.longlong) -> cython.bint:
         """Mark one offset done; False when it was already."""
+        if not self._mark(offset):
+            return False
+        if offset == self._run_end:
+            self._run_end = offset + 1
+        else:
+            self._gather(offset, offset + 1)
+        return True
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def settle_stated(self, offset: cython.longlong) -> cython.bint:
+        """As settle(), of an offset that a record of the log settles already: no *done* record has to say it."""
+        return self._mark(offset)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _mark(self, offset: cython.longlong) -> cython.bint:
         if offset < self.floor:
             return False
         if offset == self.floor:
@@ -61,10 +78,6 @@ class Cursor:
                 return False
             p[bit >> 3] |= mask
             self.done_above += 1
-        if offset == self._run_end:
-            self._run_end = offset + 1
-        else:
-            self._gather(offset, offset + 1)
         return True
 
     @cython.cfunc

@@ -1,83 +1,48 @@
-"""A queue and the consumers that share it: what is ready, who may take it, and what comes back.
+"""A queue and the consumers that share it: who may take what is ready, and what comes back.
 
-Ready = the units from `next` to the end, and a heap of the offsets that came back: a requeue is to the original place,
-and a delivery takes the smaller of the two (architecture rule 8.4). Who may take it: ring.py.
+What the queue holds is stock.py's, whose turn it is ring.py's.
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heappush
 
 import cython
 
-from core.queue.cursor import Cursor
-from core.queue.index import Index
+from core.queue.stock import EXPIRED
 
 if cython.compiled:
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.message import Message
-    from cython.cimports.core.queue.consumer import Consumer, Source
+    from cython.cimports.core.queue.consumer import Consumer
     from cython.cimports.core.queue.held import Held
     from cython.cimports.core.queue.ring import Ring
+    from cython.cimports.core.queue.stock import BURYING_MAX, Stock
     from cython.cimports.core.turn import Turn
 else:
     from core.log.tail import Tail
     from core.message import Message
-    from core.queue.consumer import Consumer, Source
+    from core.queue.consumer import Consumer
     from core.queue.held import Held
     from core.queue.ring import Ring
+    from core.queue.stock import BURYING_MAX, Stock
     from core.turn import Turn
 
 DELIVERED, SKIPPED, WAITING = 1, 2, 0
-EXPIRED_AT_ONCE = 2000  # in one call of expire(): the rest goes in the next
 
 
 @cython.cclass
-class Queue(Source):
-    """One queue. A durable one is an index of units into the log; a transient one holds the messages themselves.
-
-    `wake_at(queue, ms)` asks for expire() at a time; `cold(queue, offset)` asks for a message that is not in memory:
-    it fills `ahead`, clears `reading` and activates the queue.
-    """
+class Queue(Stock):
+    """One queue. owner: the connection that it is exclusive to, or None; stopped: what comes next cannot be read."""
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
-        Source.__init__(self)
-        self.id, self.vhost, self.name = identity
-        self.durable, self.turn, self.tail = durable, turn, tail
-        self.index = Index() if durable else None
-        self.held = None if durable else Held()
-        self.cursor = Cursor()
-        self.next = self.redelivered_below = self.code = 0
-        self._returned = []
-        self.ready = self.unacked = 0
+        Stock.__init__(self, identity, durable, turn, tail)
         self.ring = Ring()
         self.consumers = self.ring.consumers
         self._parked = []
-        self.ttl_ms = -1
-        self.cold = self.wake_at = self.owner = self.settings = None
-        self.ahead = {}
-        self.reading = self.stopped = self.settled = self.deleted = self._expiring = False
-        self.published = self.delivered = self.acked = self.redelivered = self.expired = 0
-
-    def configure(self, settings) -> None:
-        """Take on what arguments and policies ask for (core/state/settings.py), at first and when that changes."""
-        self.settings, self.ttl_ms = settings, settings.ttl_ms
-        if self.ready > 0 and self.wake_at is not None:
-            self._expiring = True  # a transient queue's messages go by the new time, those in the log by their own
-            self._watch()
-
-    @property
-    def bytes_held(self) -> int:
-        """Of messages that are in memory because this queue holds them."""
-        return 0 if self.held is None else self.held.bytes
-
-    @cython.ccall
-    @cython.exceptval(-1)
-    def end(self) -> cython.longlong:
-        """The offset that the next message gets."""
-        if self.durable:
-            return self.index.end
-        return self.held.end
+        self.owner = None
+        self.stopped = False
+        self.published = self.delivered = self.redelivered = 0
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -135,57 +100,12 @@ class Queue(Source):
             result: cython.int = 0 if self.deleted else self.offer(waiting)
             if result == 2:
                 self._parked.insert(0, waiting)
-            elif result == 0 and self.reading and self.ready > 0:
+            elif result == 0 and self.ready > 0 and (self.reading or self._held_up):
                 self._parked.insert(0, waiting)
                 break
             elif result == 0:
                 waiting.nothing()
         return made
-
-    @cython.cfunc
-    @cython.exceptval(-2)
-    def _first(self) -> cython.longlong:
-        """The smallest ready offset, or -1. Leaves in `code` when its message expires."""
-        end: cython.longlong = self.end()
-        while self.next < end:
-            if self.cursor.is_done(self.next):
-                self.next += 1
-                continue
-            if self.durable and self.index.find(self.next) == 0:
-                self.cursor.settle(self.next)  # absent: retention dropped it with its segment
-                self.ready -= 1
-                self.next += 1
-                continue
-            break
-        offset: cython.longlong = self.next if self.next < end else -1
-        if self._returned and (offset < 0 or self._returned[0] < offset):
-            offset = self._returned[0]
-        return offset
-
-    @cython.cfunc
-    def _ready_message(self, offset: cython.longlong) -> Message:
-        """The message itself, or None after asking for it when it is neither in the tail nor read ahead."""
-        self.code = 0
-        if not self.durable:
-            message: Message = self.held.get(offset)
-            if self.ttl_ms >= 0:
-                self.code = message.store_ms + self.ttl_ms
-            if message.expire_at and (self.code == 0 or message.expire_at < self.code):
-                self.code = message.expire_at
-            return message
-        if self.index.find(offset) == 1:
-            self.code = self.index.code
-            message = self.tail.get(self.index.log_offset)
-            if message is not None:
-                return message
-            if self.ahead:
-                message = self.ahead.pop(offset, None)
-                if message is not None:
-                    return message
-        if not self.reading:
-            self.reading = True
-            self.cold(self, offset)
-        return None
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -196,9 +116,12 @@ class Queue(Source):
             return 0
         message: Message = self._ready_message(offset)
         if self.code and self.code < self.turn.clock.ms:  # a TTL of 0 still reaches who takes it in this turn
+            if self.burying >= BURYING_MAX:
+                self._held_up = True
+                return 0
             self._taken(offset)
             self.expired += 1
-            self.settle(offset)
+            self.drop(offset, EXPIRED)
             return 2
         if message is None:
             return 0
@@ -218,42 +141,6 @@ class Queue(Source):
             consumer.gate.unacked += 1
             consumer.deliver(message, offset, redelivered)
         return 1
-
-    @cython.cfunc
-    def _taken(self, offset: cython.longlong):
-        """`offset` is ready no more."""
-        self.ready -= 1
-        if offset == self.next:
-            self.next += 1
-        else:
-            heappop(self._returned)
-
-    @cython.ccall
-    def settle(self, offset: cython.longlong):
-        """`offset` is done for good. Idempotent. A durable queue's progress goes into the batch's *done* record."""
-        if self.deleted or not self.cursor.settle(offset):
-            return
-        if self.durable:
-            self._progressed()
-        else:
-            self.held.settle(offset)
-
-    @cython.cfunc
-    def _progressed(self):
-        """A durable queue's cursor has something for the batch's *done* record."""
-        if self.cursor.floor - self.index.begin >= 512:
-            self.index.trim(self.cursor.floor)
-        if not self.settled:
-            self.settled = True
-            self.turn.settled.append(self)
-            self.turn.schedule()
-
-    @cython.ccall
-    def acknowledge(self, offset: cython.longlong):
-        """A consumer is done with a message that it held unacknowledged."""
-        self.unacked -= 1
-        self.acked += 1
-        self.settle(offset)
 
     @cython.ccall
     def give_back(self, offset: cython.longlong):
@@ -339,49 +226,3 @@ class Queue(Source):
             self.held = Held()
         self.next = self.end()
         self.turn.activate(self)
-
-    @cython.cfunc
-    def _watch(self):
-        """Have expire() called when the message at the head expires; heads change, and not each one expires."""
-        if self.ready > 0:
-            code: cython.longlong = self.expiry_of(self._first())
-            if code > 0:
-                self.wake_at(self, code)
-        elif self.unacked == 0:
-            self._expiring = False
-
-    def expire(self) -> int:
-        """Drop what expired at the head, ask to be woken for the next, and return how many went."""
-        count = 0
-        now = self.turn.clock.ms
-        while self.ready > 0:
-            offset = self._first()
-            if offset < 0:
-                break
-            code = self.expiry_of(offset)
-            if code <= 0:
-                break
-            if code > now or count == EXPIRED_AT_ONCE:
-                self.wake_at(self, max(code, now + 1))
-                break
-            self._taken(offset)
-            self.settle(offset)
-            self.expired += 1
-            count += 1
-        return count
-
-    def expiry_of(self, offset: int) -> int:
-        """When the message at a ready offset expires (epoch ms), 0 = never, -1 = its unit is not in memory."""
-        if self.durable:
-            return self.index.code if self.index.find(offset) == 1 else -1
-        message = self.held.get(offset)
-        due = message.store_ms + self.ttl_ms if self.ttl_ms >= 0 else 0
-        return min(filter(None, (due, message.expire_at)), default=0)
-
-    def restored(self) -> None:
-        """After recovery: everything that is not done is ready again, and may have been delivered before."""
-        self._expiring = self.wake_at is not None  # some may
-        self.index.trim(self.cursor.floor)
-        self.next = self.cursor.floor
-        self.redelivered_below = self.index.end
-        self.ready = self.index.end - self.cursor.floor - self.cursor.done_above

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from core.errors import PreconditionFailed
 from core.state.stream_arguments import MAX_AGE, MAX_BYTES, OF_A_STREAM, check_max_age
 
+DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY = "x-dead-letter-exchange", "x-dead-letter-routing-key"
 TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-type", "alternate-exchange"
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
 CLASSIC, QUORUM, STREAM = "classic", "quorum", "stream"
@@ -22,9 +23,6 @@ NOT_SERVED = (
     "x-max-length",
     "x-max-length-bytes",
     "x-overflow",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
     "x-max-priority",
     "x-delivery-limit",
     "x-consumer-timeout",
@@ -96,6 +94,10 @@ def _version(kind: str, value: Any) -> str | None:
     return wrong
 
 
+def _text(kind: str, value: Any) -> str | None:
+    return None if kind == "longstr" else f"{{unacceptable_type,{kind}}}"
+
+
 def _one_of(values: tuple[str, ...], wrong: str) -> Callable[[str, Any], str | None]:
     def check(kind: str, value: Any) -> str | None:
         if kind != "longstr":
@@ -110,6 +112,9 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     TTL: _integer,
     QUEUE_TYPE: _queue_type,
     SINGLE_ACTIVE: _flag,
+    DEAD_LETTER_EXCHANGE: _text,
+    DEAD_LETTER_KEY: _text,
+    "x-dead-letter-strategy": _one_of(("at-most-once", "at-least-once"), "invalid_dlx_strategy"),
     "x-queue-mode": _one_of(("default", "lazy"), "invalid_queue_mode"),
     "x-queue-version": _version,
     "x-max-in-memory-length": _integer,
@@ -134,6 +139,8 @@ def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title
             wrong = check(codec.type_name(arguments[name]), arguments[name])
             if wrong is not None:
                 raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
+    if DEAD_LETTER_KEY in arguments and DEAD_LETTER_EXCHANGE not in arguments:
+        raise PreconditionFailed(f"invalid arg '{DEAD_LETTER_KEY}' for {title}: routing_key_but_no_dlx_defined")
     for name in NOT_SERVED:
         if name in arguments and not (name == MAX_BYTES and arguments.get(QUEUE_TYPE) == STREAM):
             raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")

@@ -156,6 +156,7 @@ class Checkpointer:
             return
         self.running = True
         self._again = False
+        self._ports.hand_over()  # what changed in this turn lies below the stamp: its queues must be among the touched
         facts = self._model.facts
         stamp = Stamp(self._log.appended, self._log.counters(), self._clean, facts.next_id)
         frozen = Frozen(stamp, facts.changed, self.touched, self.gone)

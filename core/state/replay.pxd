@@ -25,5 +25,6 @@ cdef class Replay:
     cdef Slot _memo
     cpdef Slot slot(self, long long queue_id)
     cpdef record(self, View view)
+    cdef _settle(self, long long queue_id, long long offset)
     cpdef place(self, long long offset, Py_ssize_t size, long long[::1] places)
     cpdef done(self, bytes body)

@@ -146,6 +146,9 @@ class Replay:
         self.records += 1
         if view.kind == STORE:
             self.place(view.offset, view.size, view.places())
+            moved: tuple = view.moved_from()
+            if moved is not None:
+                self._settle(moved[0], moved[1])
         elif view.kind == DONE:
             self.done(view.body())
         elif view.kind == STATE:
@@ -153,6 +156,15 @@ class Replay:
         elif view.kind == LINK:
             linked: tuple = view.link()
             self.place(linked[0], linked[1], linked[2])
+
+    @cython.cfunc
+    def _settle(self, queue_id: cython.longlong, offset: cython.longlong):
+        """A message was moved from there: the same record says where it is now."""
+        slot: Slot = self.slot(queue_id)
+        if slot is not None:
+            slot.cursor.settle_stated(offset)
+            if slot.cursor.floor - slot.index.begin >= TRIM_UNITS:
+                slot.index.trim(slot.cursor.floor)
 
     @cython.ccall
     def place(self, offset: cython.longlong, size: cython.Py_ssize_t, places: cython.longlong[::1]):

@@ -1,7 +1,7 @@
 """What arguments and policies together ask of a queue: one typed struct per queue, given to it by Queue.configure().
 
 A new setting is three lines: its field in QueueSettings, its row in SETTINGS below, and its use in Queue.configure()
-(core/queue/delivery.py). A policy's key is the argument's name without `x-`. Argument and policy are merged as RabbitMQ
+(core/queue/stock.py). A policy's key is the argument's name without `x-`. Argument and policy are merged as RabbitMQ
 does: of two limits the lesser counts, of anything else the argument; an operator policy was merged into the policy
 before (core/policies.py). What an argument may hold is checked in arguments.py, what a policy may hold here.
 """
@@ -32,6 +32,16 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_strategy: str = "at-most-once"
     delivery_limit: int = -1  # of a quorum queue
     max_age: str | None = None  # of a stream: `7D`
+
+    @property
+    def dead_letter(self) -> tuple[str, bytes | None] | None:
+        """Where dead letters go: the exchange, and the routing key, None = the message's own. None: nowhere."""
+        name, key = self.dead_letter_exchange, self.dead_letter_routing_key
+        if name is None:
+            return None
+        if isinstance(name, bytes):  # an argument that is no UTF-8
+            name = name.decode("utf-8", "surrogateescape")
+        return name, key.encode() if isinstance(key, str) else key
 
 
 UNSET = QueueSettings()

@@ -155,11 +155,11 @@ class Consuming:
             if bits & 2:
                 settled = held.give_back(tag, bits & 1)
             else:
-                settled = held.acknowledge(tag, bits & 1)
+                settled = held.reject(tag, bits & 1)
         elif bits & 1:
             settled = held.give_back(tag, False)
         else:
-            settled = held.acknowledge(tag, False)
+            settled = held.reject(tag, False)
         self.output.pipelined = held.count >= PIPELINED
         if settled == -2:
             raise PreconditionFailed(f"unknown delivery tag {tag % (1 << 64)}")  # the wire's tags are unsigned
@@ -169,7 +169,8 @@ class Consuming:
         taken = self.held.take(tag, method != 90 and bool(bits & 1))
         if taken is None:
             return -2
-        self.transaction.settle(taken, bool(bits & 2) if method == 120 else method == 90 and bool(bits & 1))
+        requeue = bits & 2 if method == 120 else bits & 1
+        self.transaction.settle(taken, 0 if method == 80 else 1 if requeue else 2)
         return len(taken)
 
     def qos(self, method) -> None:

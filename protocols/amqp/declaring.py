@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from core.errors import AccessRefused, NotFound
+from typing import Any
+
+from core.errors import AccessRefused, NotFound, PreconditionFailed
+from core.state.arguments import DEAD_LETTER_EXCHANGE, text_of
+from core.state.changes import queue_title
 from core.state.records import EXCHANGE, QUEUE
-from protocols.amqp import methods
+from protocols.amqp import methods, tables
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
@@ -70,7 +74,7 @@ class Declaring:
             queue = self._topology.queue(self._vhost, name, self._connection)
         else:
             if method.queue:
-                self._check("queue", method.queue, "configure")
+                self._may_declare(method.queue, method.arguments)
             queue = self._topology.declare_queue(
                 self._vhost,
                 method.queue,
@@ -79,7 +83,7 @@ class Declaring:
                 auto_delete=method.auto_delete,
                 arguments=method.arguments,
                 owner=self._connection,
-                allowed=lambda name: self._check("queue", name, "configure"),
+                allowed=lambda name: self._may_declare(name, method.arguments),
             )
         self._channel.last_queue = queue.name
         self._topology.queue_used(self._vhost, queue)
@@ -90,6 +94,19 @@ class Declaring:
         if name != DIRECT_REPLY_TO and not self._replies.knows(self._vhost, name):
             raise NotFound(f"no queue '{name}' in vhost '{self._vhost.name}'")
         return methods.QueueDeclareOk(name, 0, 1)
+
+    def _may_declare(self, name: str, arguments: dict[str, Any]) -> None:
+        """A new queue reads from itself and writes to its dead letter exchange."""
+        self._check("queue", name, "configure")
+        exchange = arguments.get(DEAD_LETTER_EXCHANGE)
+        if exchange is None or name in self._vhost.queues:
+            return
+        kind = tables.type_name(exchange)
+        if kind != "longstr":
+            title = queue_title(self._vhost, name)
+            raise PreconditionFailed(f"invalid type '{kind}' for arg '{DEAD_LETTER_EXCHANGE}' in {title}")
+        self._check("queue", name, "read")
+        self._check("exchange", text_of(exchange), "write")
 
     def queue_bind(self, method):
         """queue.bind (50, 20)."""

@@ -86,7 +86,7 @@ class Model:
         before = len(self.noted)
         for taken in self.taken:
             if commit:
-                self.held.settle_taken(taken, False)
+                self.held.settle_taken(taken, 0)
             else:
                 self.held.put_back(taken)
                 self.open.update((tag, consumer) for tag, consumer, _ in taken)

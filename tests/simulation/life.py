@@ -15,7 +15,7 @@ from core.disk.files import SegmentFiles
 from core.flow import LOG, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
-from protocols.amqp import tables
+from protocols.amqp import death, tables
 from protocols.amqp.content import Content
 from tests.simulation.batches import SimBatches
 from tests.simulation.disk import SimDisk
@@ -124,6 +124,7 @@ class Life:
             Loop(self.loop.call_soon, self._call_at, self._failed),
             codec=tables,
             content=Content,
+            deaths=death,
             random_bytes=random.randbytes,
         )
         broker.flow = self.flow

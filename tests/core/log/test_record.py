@@ -136,6 +136,23 @@ def test_a_link_names_the_stored_message_and_the_places():
     assert varints(plain_decode(SAMPLES["link"]())["body"][:6]) == [4096, 260, 10, 6]
 
 
+def test_a_moved_message_names_what_its_record_settles():
+    for body, header in ((b"hello0", b"\x10\x00\x02"), (b"b" * 40_000, b"\x20\x00" + bytes(40_000))):
+        encoder, message = Encoder(), message_of(body, header)
+        encoder.plan_store(message, array("q", [7, 300, 0]), 1)
+        size = encoder.plan_from(message, 9, 300)
+        data = encoded(encoder)
+        assert len(data) == size
+        assert varints(base64.b64decode(plain_decode(data)["properties"]["__FROM"])) == [9, 300]
+        view = View()
+        assert view.parse(data, 0, 4096) == size
+        assert (view.places().tolist(), view.moved_from()) == ([7, 300, 0], (9, 300))
+        assert view.message().header == header and view.body() == body
+        encoder.plan_store(message, array("q", [7, 300, 0]), 1)
+        data = encoded(encoder)
+        assert view.parse(data, 0, 4096) == len(data) and view.places() and view.moved_from() is None
+
+
 def test_what_is_not_there_takes_no_property():
     message = Message((b"", b"", b""), b"", b"", 0, False)
     fields = plain_decode(encode_store(message, []))

@@ -15,7 +15,7 @@ from core.log.engine import LocalEngine
 from core.message import Message
 from core.queue.consumer import Consumer, Gate
 from core.state.records import QUEUE
-from protocols.amqp import tables
+from protocols.amqp import death, tables
 from protocols.amqp.content import Content
 from tests.simulation.disk import SimDisk
 from tests.simulation.store import SimStore
@@ -143,7 +143,14 @@ class World:
 
         loop = Loop(self.loop.call_soon, call_at, self.failures.append)
         self.broker = Broker(
-            self.config, clock, disk, loop, codec=tables, content=Content, random_bytes=self.random.randbytes
+            self.config,
+            clock,
+            disk,
+            loop,
+            codec=tables,
+            content=Content,
+            deaths=death,
+            random_bytes=self.random.randbytes,
         )
         self.restored = self.broker.start()
         self.topology = self.broker.topology

@@ -1,0 +1,47 @@
+from core.log.tail cimport Tail
+from core.message cimport Message
+from core.queue.consumer cimport Source
+from core.queue.cursor cimport Cursor
+from core.queue.held cimport Held
+from core.queue.index cimport Index
+from core.turn cimport Turn
+
+cpdef enum:
+    BURYING_MAX = 2000
+
+
+cdef class Stock(Source):
+    cdef readonly long long id
+    cdef readonly bytes vhost
+    cdef readonly str name
+    cdef readonly bint durable
+    cdef readonly Index index
+    cdef readonly Cursor cursor
+    cdef readonly Held held
+    cdef public long long next, redelivered_below
+    cdef list _returned
+    cdef public Py_ssize_t ready, unacked
+    cdef public long long ttl_ms
+    cdef Turn turn
+    cdef Tail tail
+    cdef public object cold, wake_at
+    cdef public dict ahead
+    cdef public bint reading, settled, deleted
+    cdef bint _expiring, _held_up
+    cdef public object letters
+    cdef readonly object settings
+    cdef public tuple dead_letter
+    cdef public Py_ssize_t burying
+    cdef public long long acked, expired
+    cdef readonly long long code
+    cpdef long long end(self) except? -1
+    cdef long long _first(self) except? -2
+    cdef Message _ready_message(self, long long offset)
+    cdef _taken(self, long long offset)
+    cpdef settle(self, long long offset)
+    cpdef settle_moved(self, long long offset, bint stated)
+    cpdef drop(self, long long offset, str reason)
+    cdef _progressed(self)
+    cpdef acknowledge(self, long long offset)
+    cpdef reject(self, long long offset)
+    cdef _watch(self)

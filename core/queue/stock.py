@@ -1,0 +1,254 @@
+"""What a queue holds: which of its messages are ready, which are done, and when the next expires.
+
+Ready = the units from `next` to the end, and a heap of the offsets that came back: a requeue is to the original place,
+and a delivery takes the smaller of the two (architecture rule 8.4). Who may take them is delivery.py's to say.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop
+
+import cython
+
+from core.queue.cursor import Cursor
+from core.queue.index import Index
+
+if cython.compiled:
+    from cython.cimports.core.log.tail import Tail
+    from cython.cimports.core.message import Message
+    from cython.cimports.core.queue.consumer import Source
+    from cython.cimports.core.queue.held import Held
+    from cython.cimports.core.turn import Turn
+else:
+    from core.log.tail import Tail
+    from core.message import Message
+    from core.queue.consumer import Source
+    from core.queue.held import Held
+    from core.turn import Turn
+
+    BURYING_MAX = 2000  # expired ones on their way to the dead letter exchange
+
+EXPIRED_AT_ONCE = 2000  # in one call of expire(): the rest goes in the next
+REJECTED, EXPIRED = "rejected", "expired"  # RabbitMQ's names of the reasons for a dead letter
+
+
+@cython.cclass
+class Stock(Source):
+    """A queue's messages: of a durable one an index of units into the log, of a transient one the messages themselves.
+
+    `wake_at(queue, ms)` asks for expire() at a time; `cold(queue, offset)` asks for a message that is not in memory:
+    it fills `ahead`, clears `reading` and activates the queue. dead_letter = (exchange, routing key or None) or
+    None, `letters` takes what goes there, `burying` = how many are on their way.
+    """
+
+    def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
+        Source.__init__(self)
+        self.id, self.vhost, self.name = identity
+        self.durable = durable
+        self.turn = turn
+        self.tail = tail
+        self.index = Index() if durable else None
+        self.held = None if durable else Held()
+        self.cursor = Cursor()
+        self.next = self.redelivered_below = 0
+        self._returned = []
+        self.ready = self.unacked = 0
+        self.ttl_ms = -1
+        self.cold = self.wake_at = self.letters = self.dead_letter = self.settings = None
+        self.burying = 0
+        self.ahead = {}
+        self.reading = self.settled = self.deleted = self._expiring = self._held_up = False
+        self.acked = self.expired = 0
+        self.code = 0
+
+    def configure(self, settings) -> None:
+        """Take on what arguments and policies ask for (core/state/settings.py), at first and when that changes."""
+        self.settings, self.ttl_ms, self.dead_letter = settings, settings.ttl_ms, settings.dead_letter
+        if self.ready > 0 and self.wake_at is not None:
+            self._expiring = True  # a transient queue's messages go by the new time, those in the log by their own
+            self._watch()
+
+    @property
+    def bytes_held(self) -> int:
+        """Of messages that are in memory because this queue holds them."""
+        return 0 if self.held is None else self.held.bytes
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def end(self) -> cython.longlong:
+        """The offset that the next message gets."""
+        if self.durable:
+            return self.index.end
+        return self.held.end
+
+    @cython.cfunc
+    @cython.exceptval(-2)
+    def _first(self) -> cython.longlong:
+        """The smallest ready offset, or -1. Leaves in `code` when its message expires."""
+        end: cython.longlong = self.end()
+        while self.next < end:
+            if self.cursor.is_done(self.next):
+                self.next += 1
+                continue
+            if self.durable and self.index.find(self.next) == 0:
+                self.cursor.settle(self.next)  # absent: retention dropped it with its segment
+                self.ready -= 1
+                self.next += 1
+                continue
+            break
+        offset: cython.longlong = self.next if self.next < end else -1
+        if self._returned and (offset < 0 or self._returned[0] < offset):
+            offset = self._returned[0]
+        return offset
+
+    @cython.cfunc
+    def _ready_message(self, offset: cython.longlong) -> Message:
+        """The message itself, or None after asking for it when it is neither in the tail nor read ahead."""
+        self.code = 0
+        if not self.durable:
+            message: Message = self.held.get(offset)
+            if self.ttl_ms >= 0:
+                self.code = message.store_ms + self.ttl_ms
+            if message.expire_at and (self.code == 0 or message.expire_at < self.code):
+                self.code = message.expire_at
+            return message
+        if self.index.find(offset) == 1:
+            self.code = self.index.code
+            message = self.tail.get(self.index.log_offset)
+            if message is not None:
+                return message
+            if self.ahead:
+                message = self.ahead.pop(offset, None)
+                if message is not None:
+                    return message
+        if not self.reading:
+            self.reading = True
+            self.cold(self, offset)
+        return None
+
+    @cython.cfunc
+    def _taken(self, offset: cython.longlong):
+        """`offset` is ready no more."""
+        self.ready -= 1
+        if offset == self.next:
+            self.next += 1
+        else:
+            heappop(self._returned)
+
+    @cython.ccall
+    def settle(self, offset: cython.longlong):
+        """`offset` is done for good. Idempotent. A durable queue's progress goes into the batch's *done* record."""
+        if self.deleted or not self.cursor.settle(offset):
+            return
+        if self.durable:
+            self._progressed()
+        else:
+            self.held.settle(offset)
+
+    @cython.ccall
+    def settle_moved(self, offset: cython.longlong, stated: cython.bint):
+        """The message at `offset` lives on elsewhere. `stated`: its new record says so, and no *done* record has to."""
+        if not stated:
+            self.settle(offset)
+        elif not self.deleted and self.cursor.settle_stated(offset):
+            self._progressed()
+
+    @cython.ccall
+    def drop(self, offset: cython.longlong, reason: str):
+        """`offset`, neither ready nor unacknowledged any more, goes: to the dead letter exchange, if there is one."""
+        if self.dead_letter is None or self.deleted:
+            self.settle(offset)
+        else:
+            self.burying += 1
+            self.letters.bury(self, offset, reason)
+
+    def buried(self) -> None:
+        """A letter has left. Those that expired meanwhile may follow."""
+        self.burying -= 1
+        if self._held_up and self.burying <= BURYING_MAX // 2:
+            self._held_up = False
+            self.turn.activate(self)
+
+    def message_at(self, offset: cython.longlong) -> Message | None:
+        """The message at an offset that is not done, or None when it is not in memory."""
+        if not self.durable:
+            return self.held.get(offset)
+        message: Message = None
+        if self.index.find(offset) == 1:
+            message = self.tail.get(self.index.log_offset)
+        if message is None and self.ahead:
+            message = self.ahead.pop(offset, None)
+        return message
+
+    @cython.cfunc
+    def _progressed(self):
+        """A durable queue's cursor has something for the batch's *done* record."""
+        if self.cursor.floor - self.index.begin >= 512:
+            self.index.trim(self.cursor.floor)
+        if not self.settled:
+            self.settled = True
+            self.turn.settled.append(self)
+            self.turn.schedule()
+
+    @cython.ccall
+    def acknowledge(self, offset: cython.longlong):
+        """A consumer is done with a message that it held unacknowledged."""
+        self.unacked -= 1
+        self.acked += 1
+        self.settle(offset)
+
+    @cython.ccall
+    def reject(self, offset: cython.longlong):
+        """A consumer wants nothing of a message that it held unacknowledged."""
+        self.unacked -= 1
+        self.acked += 1
+        self.drop(offset, REJECTED)
+
+    @cython.cfunc
+    def _watch(self):
+        """Have expire() called when the message at the head expires; heads change, and not each one expires."""
+        if self.ready > 0:
+            code: cython.longlong = self.expiry_of(self._first())
+            if code > 0:
+                self.wake_at(self, code)
+        elif self.unacked == 0:
+            self._expiring = False
+
+    def expire(self) -> int:
+        """Drop what expired at the head, ask to be woken for the next, and return how many went."""
+        count = 0
+        now = self.turn.clock.ms
+        while self.ready > 0:
+            offset = self._first()
+            if offset < 0:
+                break
+            code = self.expiry_of(offset)
+            if code <= 0:
+                break
+            if self.burying >= BURYING_MAX:
+                self._held_up = True
+                break
+            if code > now or count == EXPIRED_AT_ONCE:
+                self.wake_at(self, max(code, now + 1))
+                break
+            self._taken(offset)
+            self.expired += 1
+            self.drop(offset, EXPIRED)
+            count += 1
+        return count
+
+    def expiry_of(self, offset: int) -> int:
+        """When the message at a ready offset expires (epoch ms), 0 = never, -1 = its unit is not in memory."""
+        if self.durable:
+            return self.index.code if self.index.find(offset) == 1 else -1
+        message = self.held.get(offset)
+        due = message.store_ms + self.ttl_ms if self.ttl_ms >= 0 else 0
+        return min(filter(None, (due, message.expire_at)), default=0)
+
+    def restored(self) -> None:
+        """After recovery: everything that is not done is ready again, and may have been delivered before."""
+        self._expiring = self.wake_at is not None  # some may
+        self.index.trim(self.cursor.floor)
+        self.next = self.cursor.floor
+        self.redelivered_below = self.index.end
+        self.ready = self.index.end - self.cursor.floor - self.cursor.done_above
