@@ -14,7 +14,8 @@ SEEDS = "1-30"
 ROOT = Path(__file__).parents[2]
 
 
-FOUND = r"Violation: |AssertionError: offset \d+ of queue \w+ came back|LogCorrupt: "  # the last two: what the core itself notices
+# A Violation, or what the core itself notices.
+FOUND = r"Violation: |AssertionError: offset \d+ of queue \w+ came back|LogCorrupt: "
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
