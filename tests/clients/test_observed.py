@@ -5,9 +5,11 @@ import re
 import urllib.error
 import urllib.request
 
+import pika
 import pytest
 
-from tests.clients.broker import Broker, until
+from tests.clients.broker import Broker, parameters, until
+from tests.clients.deliveries import fill
 
 pytestmark = pytest.mark.ours
 
@@ -52,6 +54,34 @@ def test_counters_follow_a_message_and_never_go_back_when_its_queue_goes(broker,
     channel.basic_ack(tag)
     channel.queue_delete(name)
     until(lambda: all(now(family) >= then + 1 for family, then in zip(families, before, strict=True)), what="counted")
+
+
+def test_gauges_tell_what_waits_where(tmp_path):
+    broker = Broker(tmp_path).start()
+    try:
+        with pika.BlockingConnection(parameters(broker)) as connection:
+            channel = connection.channel()
+            channel.queue_declare("q")
+            fill(channel, "q", [b"x" * 1000] * 5)
+            channel.basic_get("q")
+            channel.queue_declare("other")
+            channel.basic_consume("other", print)
+            metrics = get(broker.addresses["metrics"], "/metrics")[1]
+            expected = {"ready": 4, "unacked": 1}
+            assert {each: sample(metrics, f"rabbitmq_queue_messages_{each}") for each in expected} == expected
+            assert sample(metrics, "rabbitmq_queue_messages") == 5 and sample(metrics, "rabbitmq_consumers") == 1
+            assert sample(metrics, "mq_transient_queue_bytes") >= 5000
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize(("limit", "family"), [("memory_bytes=33554432", "rabbitmq_alarms_memory_used_watermark")])
+def test_a_memory_alarm_shows_in_the_metrics(tmp_path, limit, family):
+    broker = Broker(tmp_path, f"limits.{limit}").start()  # an idle broker is above that already
+    try:
+        until(lambda: sample(get(broker.addresses["metrics"], "/metrics")[1], family) == 1, what="alarm")
+    finally:
+        broker.stop()
 
 
 def test_an_alarm_shows_in_health_and_metrics(tmp_path):

@@ -356,3 +356,11 @@ def test_what_is_remembered_holds_no_password():
     other = CheckedPasswords(Seconds(), 300)
     other.remember("u", "hash", b"secret", True)
     assert list(other._right) != [digest]
+
+
+def test_an_empty_password_is_wrong_even_where_its_hash_is_kept():
+    salt = b"salt"
+    kept = base64.b64encode(salt + hashlib.sha256(salt).digest()).decode()
+    assert not verify_password(User(name="u", password_hash=kept, algorithm=SHA256), b"")
+    other = base64.b64encode(salt + hashlib.sha256(salt + b"x").digest()).decode()
+    assert verify_password(User(name="u", password_hash=other, algorithm=SHA256), b"x")
