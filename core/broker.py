@@ -28,10 +28,11 @@ from core.policies import Policies
 from core.publish import Publisher
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
+from core.queue.levels import Levels
 from core.replies import Replies
 from core.schedule import Schedule
 from core.state.apply import Applier
-from core.state.arguments import SINGLE_ACTIVE, STREAM, ArgumentCodec, table_of
+from core.state.arguments import MAX_PRIORITY, SINGLE_ACTIVE, STREAM, ArgumentCodec, table_of
 from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
@@ -220,9 +221,17 @@ class Broker:
         queue.letters = self.dead_letters
         queue.configure(self.policies.settings(fact, arguments))
         queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
+        if arguments.get(MAX_PRIORITY, 0) > 0:
+            queue.levels = Levels(int(arguments[MAX_PRIORITY]), self._priority_of)
         if slot is not None:
             queue.adopt(slot)
+            if queue.levels is not None:
+                queue.levels.restore(queue, partial(read_chunk, self._disk.store))
         return queue
+
+    def _priority_of(self, header: bytes) -> int:
+        """The priority that a message asks for; 0 = none."""
+        return self._content(header).property_of("priority") or 0
 
     def _queue_deleted(self, queue: Queue) -> None:
         self.schedule.forget(queue)

@@ -17,7 +17,7 @@ cdef class Stream(LoggedQueue):
     cdef dict _places
     cdef list _line, _idle
     cdef bint _trimming
-    cdef long long code_of(self, Message message) except? -1
+    cpdef long long code_of(self, Message message) except? -1
     cpdef activate_place(self, Place place)
     cdef int _deliver(self, Place place) except? -1
     cdef Message _message(self, Place place)

@@ -76,6 +76,10 @@ class Place:
         """Whether a message of the stream cannot be read."""
         return self.stream.stopped
 
+    def upcoming(self, offset: int) -> range:
+        """See Stock.upcoming."""
+        return range(offset, self.stream.index.end)
+
     def read_finished(self, messages: dict) -> None:
         """What was asked for is here: offset -> message."""
         self.ahead = messages
@@ -108,7 +112,7 @@ class Stream(LoggedQueue):
         if self.ready > 0:
             self.keep()
 
-    @cython.cfunc
+    @cython.ccall
     @cython.exceptval(-1)
     def code_of(self, message: Message) -> cython.longlong:
         """The message's time, whatever its expiration says."""

@@ -56,8 +56,11 @@ class ColdReads:
     def expire(self, queue: Any) -> None:
         """queue.expire(), which stops at a chunk that is not in memory: go on when it is."""
         queue.expire()
-        if queue.durable and queue.ready and not queue.deleted and queue.index.find(queue.next) == NOT_LOADED:
-            self.load(queue, queue.next // CHUNK_UNITS, partial(self.expire, queue))
+        if not queue.durable or not queue.ready or queue.deleted:
+            return
+        head = queue.head()
+        if head >= 0 and queue.index.find(head) == NOT_LOADED:
+            self.load(queue, head // CHUNK_UNITS, partial(self.expire, queue))
 
     def __call__(self, queue: Any, offset: int) -> None:
         """Read what lies at `offset` of the queue, and what follows it."""
@@ -108,17 +111,18 @@ class ColdReads:
         units: list[tuple[int, int]] = []
         offsets: list[int] = []
         held = 0
-        while offset < index.end and len(units) < AHEAD_UNITS and held < AHEAD_BYTES:
-            found = index.find(offset)
+        for each in queue.upcoming(offset):
+            if len(units) == AHEAD_UNITS or held >= AHEAD_BYTES:
+                break
+            found = index.find(each)
             if found == NOT_LOADED:
                 break
-            if found == FOUND and not cursor.is_done(offset):
+            if found == FOUND and not cursor.is_done(each):
                 if units and self._tail.get(index.log_offset) is not None:
                     break
                 units.append((index.log_offset, index.size))
-                offsets.append(offset)
+                offsets.append(each)
                 held += index.size
-            offset += 1
         return units, offsets
 
     def _fetched(self, queue: Any, units: list[tuple[int, int]], offsets: list[int], result: Any) -> None:

@@ -13,7 +13,6 @@ cdef class Queue(Stock):
     cdef public bint stopped
     cdef public object owner
     cdef public long long published, delivered, redelivered
-    cdef long long code_of(self, Message message) except? -1
     cpdef push(self, Message message, long long code)
     cpdef int offer(self, Consumer consumer) except? -1
     cpdef give_back(self, long long offset)

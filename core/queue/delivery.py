@@ -44,29 +44,23 @@ class Queue(Stock):
         self.stopped = False
         self.published = self.delivered = self.redelivered = 0
 
-    @cython.cfunc
-    @cython.exceptval(-1)
-    def code_of(self, message: Message) -> cython.longlong:
-        """The tags code of the message's unit here: when it expires, 0 = never."""
-        code: cython.longlong = message.expire_at
-        if self.ttl_ms >= 0 and (code == 0 or message.store_ms + self.ttl_ms < code):
-            code = message.store_ms + self.ttl_ms
-        return code
-
     @cython.ccall
     def push(self, message: Message, code: cython.longlong):
-        """Append a message; a durable queue's message is in the log already. `code` = when it expires here, or 0."""
+        """Append a message; a durable queue's message is in the log already. `code` = code_of() it."""
         if self.durable:
             self.index.put(self.index.end, message.offset, message.record_size, code)
         else:
             self.held.add(message)
         self.published += 1
         self.ready += 1
+        if self.levels is not None:
+            self.levels.put(self.end() - 1, code >> 54)
+            code -= code >> 54 << 54
         if not self.active and (self.ring.available or self._parked):
             self.turn.activate(self)
         if code and self.wake_at is not None:  # after activate(): with a TTL of 0 it is served before it expires
             self._expiring = True
-            if self.ready == 1:
+            if self.ready == 1 or self.levels is not None:
                 self.wake_at(self, code)
 
     @cython.ccall
@@ -126,7 +120,9 @@ class Queue(Stock):
         if message is None:
             return 0
         redelivered: cython.bint = offset < self.redelivered_below
-        if self._returned and self._returned[0] == offset:
+        if self.levels is not None:
+            redelivered = redelivered or self.levels.came_back(offset)
+        elif self._returned and self._returned[0] == offset:
             redelivered = True
         self._taken(offset)
         self.delivered += 1
@@ -149,7 +145,10 @@ class Queue(Stock):
         if self.deleted:
             return
         assert not self.cursor.is_done(offset), f"offset {offset} of queue {self.name} came back and was settled"
-        heappush(self._returned, offset)
+        if self.levels is not None:
+            self.levels.give_back(offset)
+        else:
+            heappush(self._returned, offset)
         self.ready += 1
         if not self.active and (self.ring.available or self._parked or self._expiring):
             self.turn.activate(self)
@@ -200,10 +199,14 @@ class Queue(Stock):
         if self.stopped:
             self.stopped = self.reading = False
         count, end = self.ready, self.end()
-        for offset in self._returned:
+        for offset in self._returned if self.levels is None else list(self.levels.offsets()):
+            if self.levels is not None:
+                self.levels.take(offset)
             self.settle(offset)
         self._returned = []
-        if self.durable and self.cursor.floor == self.next < end:
+        if self.levels is not None:
+            self.next = end
+        elif self.durable and self.cursor.floor == self.next < end:
             self.cursor.settle_range(self.next, end)
             self.next = end
             self._progressed()
@@ -219,6 +222,8 @@ class Queue(Stock):
         self.deleted = True
         self.ready = 0
         self._returned = []
+        if self.levels is not None:
+            self.levels.clear()
         self.ahead = {}
         if self.durable:
             self.index.trim(self.index.end)

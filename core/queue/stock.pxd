@@ -4,6 +4,7 @@ from core.queue.consumer cimport Source
 from core.queue.cursor cimport Cursor
 from core.queue.held cimport Held
 from core.queue.index cimport Index
+from core.queue.levels cimport Levels
 from core.turn cimport Turn
 
 cpdef enum:
@@ -18,6 +19,7 @@ cdef class Stock(Source):
     cdef readonly Index index
     cdef readonly Cursor cursor
     cdef readonly Held held
+    cdef public Levels levels
     cdef public long long next, redelivered_below
     cdef list _returned
     cdef public Py_ssize_t ready, unacked
@@ -35,7 +37,10 @@ cdef class Stock(Source):
     cdef public long long acked, expired
     cdef readonly long long code
     cpdef long long end(self) except? -1
+    cpdef long long code_of(self, Message message) except? -1
+    cpdef long long head(self) except? -2
     cdef long long _first(self) except? -2
+    cdef long long _first_of_levels(self) except? -2
     cdef Message _ready_message(self, long long offset)
     cdef _taken(self, long long offset)
     cpdef settle(self, long long offset)

@@ -1,11 +1,13 @@
 """What a queue holds: which of its messages are ready, which are done, and when the next expires.
 
 Ready = the units from `next` to the end, and a heap of the offsets that came back: a requeue is to the original place,
-and a delivery takes the smaller of the two (architecture rule 8.4). Who may take them is delivery.py's to say.
+and a delivery takes the smaller of the two (architecture rule 8.4). With priorities levels.py knows what is ready. Who
+may take them is delivery.py's to say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heappop
 
 import cython
@@ -28,6 +30,7 @@ else:
 
     BURYING_MAX = 2000  # expired ones on their way to the dead letter exchange
 
+EXPIRES = cython.declare(cython.longlong, (1 << 54) - 1)  # of a tags code; what is above is the level (levels.py)
 EXPIRED_AT_ONCE = 2000  # in one call of expire(): the rest goes in the next
 REJECTED, EXPIRED = "rejected", "expired"  # RabbitMQ's names of the reasons for a dead letter
 
@@ -50,6 +53,7 @@ class Stock(Source):
         self.index = Index() if durable else None
         self.held = None if durable else Held()
         self.cursor = Cursor()
+        self.levels = None  # of a queue with priorities: before anything is in it
         self.next = self.redelivered_below = 0
         self._returned = []
         self.ready = self.unacked = 0
@@ -81,10 +85,51 @@ class Stock(Source):
             return self.index.end
         return self.held.end
 
+    @cython.ccall
+    @cython.exceptval(-1)
+    def code_of(self, message: Message) -> cython.longlong:
+        """The tags code of a message that is to enter: when it expires here (0 = never), above that its level."""
+        code: cython.longlong = message.expire_at
+        if self.ttl_ms >= 0 and (code == 0 or message.store_ms + self.ttl_ms < code):
+            code = message.store_ms + self.ttl_ms
+        if self.levels is not None:
+            code |= self.levels.level_of(message) << 54
+        return code
+
+    @cython.ccall
+    @cython.exceptval(-2)
+    def head(self) -> cython.longlong:
+        """The offset that is delivered next, or -1."""
+        return self._first()
+
+    def upcoming(self, offset: int) -> Iterable[int]:
+        """Offsets in the order of delivery, from the head `offset` on; some may be done."""
+        return range(offset, self.index.end) if self.levels is None else self.levels.offsets()
+
+    @cython.cfunc
+    @cython.exceptval(-2)
+    def _first_of_levels(self) -> cython.longlong:
+        """_first() of a queue with priorities."""
+        while True:
+            offset: cython.longlong = self.levels.first()
+            if offset < 0:
+                return -1
+            if self.cursor.is_done(offset):
+                self.levels.take(offset)
+                self.levels.settle(offset)
+            elif self.durable and self.index.find(offset) == 0:
+                self._taken(offset)
+                self.levels.settle(offset)
+                self.cursor.settle(offset)
+            else:
+                return offset
+
     @cython.cfunc
     @cython.exceptval(-2)
     def _first(self) -> cython.longlong:
-        """The smallest ready offset, or -1. Leaves in `code` when its message expires."""
+        """The ready offset that comes next, the smallest (of the highest level), or -1."""
+        if self.levels is not None:
+            return self._first_of_levels()
         end: cython.longlong = self.end()
         while self.next < end:
             if self.cursor.is_done(self.next):
@@ -113,7 +158,7 @@ class Stock(Source):
                 self.code = message.expire_at
             return message
         if self.index.find(offset) == 1:
-            self.code = self.index.code
+            self.code = self.index.code & EXPIRES
             message = self.tail.get(self.index.log_offset)
             if message is not None:
                 return message
@@ -130,7 +175,11 @@ class Stock(Source):
     def _taken(self, offset: cython.longlong):
         """`offset` is ready no more."""
         self.ready -= 1
-        if offset == self.next:
+        if self.levels is not None:
+            self.levels.take(offset)
+            if offset >= self.next:
+                self.next = offset + 1  # what lies below may have been delivered
+        elif offset == self.next:
             self.next += 1
         else:
             heappop(self._returned)
@@ -140,6 +189,8 @@ class Stock(Source):
         """`offset` is done for good. Idempotent. A durable queue's progress goes into the batch's *done* record."""
         if self.deleted or not self.cursor.settle(offset):
             return
+        if self.levels is not None:
+            self.levels.settle(offset)
         if self.durable:
             self._progressed()
         else:
@@ -151,6 +202,8 @@ class Stock(Source):
         if not stated:
             self.settle(offset)
         elif not self.deleted and self.cursor.settle_stated(offset):
+            if self.levels is not None:
+                self.levels.settle(offset)
             self._progressed()
 
     @cython.ccall
@@ -240,7 +293,7 @@ class Stock(Source):
     def expiry_of(self, offset: int) -> int:
         """When the message at a ready offset expires (epoch ms), 0 = never, -1 = its unit is not in memory."""
         if self.durable:
-            return self.index.code if self.index.find(offset) == 1 else -1
+            return self.index.code & EXPIRES if self.index.find(offset) == 1 else -1
         message = self.held.get(offset)
         due = message.store_ms + self.ttl_ms if self.ttl_ms >= 0 else 0
         return min(filter(None, (due, message.expire_at)), default=0)

@@ -17,13 +17,13 @@ TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-typ
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
 CLASSIC, QUORUM, STREAM = "classic", "quorum", "stream"
 QUEUE_TYPES = (CLASSIC, QUORUM, STREAM)
+MAX_PRIORITY, PRIORITY_MAX = "x-max-priority", 255
 MS_MAX = 1 << 53  # so that any time plus it is a time
 INTEGERS = frozenset(("byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"))
 NOT_SERVED = (
     "x-max-length",
     "x-max-length-bytes",
     "x-overflow",
-    "x-max-priority",
     "x-delivery-limit",
     "x-consumer-timeout",
     "x-message-deduplication",
@@ -71,6 +71,11 @@ def _integer(kind: str, value: Any) -> str | None:
     return wrong
 
 
+def _priority(kind: str, value: Any) -> str | None:
+    wrong = _integer(kind, value)
+    return f"{{max_value_exceeded,{value}}}" if wrong is None and value > PRIORITY_MAX else wrong
+
+
 def _flag(kind: str, value: Any) -> str | None:
     return None if kind == "bool" else f"{{unacceptable_type,{kind}}}"
 
@@ -112,6 +117,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     TTL: _integer,
     QUEUE_TYPE: _queue_type,
     SINGLE_ACTIVE: _flag,
+    MAX_PRIORITY: _priority,
     DEAD_LETTER_EXCHANGE: _text,
     DEAD_LETTER_KEY: _text,
     "x-dead-letter-strategy": _one_of(("at-most-once", "at-least-once"), "invalid_dlx_strategy"),
@@ -141,6 +147,8 @@ def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title
                 raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
     if DEAD_LETTER_KEY in arguments and DEAD_LETTER_EXCHANGE not in arguments:
         raise PreconditionFailed(f"invalid arg '{DEAD_LETTER_KEY}' for {title}: routing_key_but_no_dlx_defined")
+    if MAX_PRIORITY in arguments and arguments.get(QUEUE_TYPE) == QUORUM:
+        raise PreconditionFailed(f"invalid arg '{MAX_PRIORITY}' for {title} of queue type rabbit_quorum_queue")
     for name in NOT_SERVED:
         if name in arguments and not (name == MAX_BYTES and arguments.get(QUEUE_TYPE) == STREAM):
             raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")

@@ -17,7 +17,6 @@ LATER_ARGUMENTS = [
     {"x-max-length": 5},
     {"x-max-length-bytes": 500},
     {"x-overflow": "reject-publish"},
-    {"x-max-priority": 5},
     {"x-delivery-limit": 3},
 ]
 

@@ -90,7 +90,10 @@ def test_a_redeclare_of_the_same_is_the_same_queue_whatever_the_width_of_numbers
         ({"x-single-active-consumer": "a"}, "'x-single-active-consumer' for {}: {{unacceptable_type,longstr}}"),
         ({"x-single-active-consumer": 1}, "'x-single-active-consumer' for {}: {{unacceptable_type,signedint}}"),
         ({"x-dead-letter-routing-key": "d"}, "'x-dead-letter-routing-key' for {}: routing_key_but_no_dlx_defined"),
-        ({"x-max-priority": 5}, "'x-max-priority' for {}: not served by this version yet"),
+        ({"x-max-priority": 256}, "'x-max-priority' for {}: {{max_value_exceeded,256}}"),
+        ({"x-max-priority": -1}, "'x-max-priority' for {}: {{value_negative,-1}}"),
+        ({"x-max-priority": "5"}, "'x-max-priority' for {}: \"expected integer, got longstr\""),
+        ({"x-max-priority": 5, "x-queue-type": "quorum"}, "'x-max-priority' for {} of queue type rabbit_quorum_queue"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused_by_name(world, arguments, text):

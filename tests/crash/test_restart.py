@@ -205,3 +205,19 @@ def test_two_sigterms_are_one(broker):
     os.kill(broker.process.pid, signal.SIGTERM)
     broker.stop()
     assert "Traceback" not in broker.log
+
+
+def test_a_queue_with_priorities_keeps_its_order(broker, restart):
+    broker.start()
+    connection = pika.BlockingConnection(parameters(broker))
+    channel = connection.channel()
+    channel.queue_declare("levels", durable=True, arguments={"x-max-priority": 3})
+    for number in range(12):
+        fill(channel, "levels", [b"%d" % number], delivery_mode=2, priority=number % 4)
+    assert channel.basic_get("levels", auto_ack=True)[2] == b"3"
+    with contextlib.suppress(pika.exceptions.AMQPError):
+        connection.close()
+    channel = restart()
+    bodies = [channel.basic_get("levels", auto_ack=True)[2] for _ in range(11)]
+    settled = 0 if bodies[0] != b"3" else 1  # an ack is on its way to the disk for 20 ms
+    assert bodies[settled:] == [b"7", b"11", b"2", b"6", b"10", b"1", b"5", b"9", b"0", b"4", b"8"][: 11 - settled]

@@ -13,8 +13,8 @@ from tests.core.log.conftest import HeldEngine
 START_MS = 1_700_000_000_000
 
 
-def new_message(body=b"x", expire_at=0, persistent=True):
-    message = Message((b"/", b"", b"q"), b"", body, len(body), persistent)
+def new_message(body=b"x", expire_at=0, persistent=True, header=b""):
+    message = Message((b"/", b"", b"q"), header, body, len(body), persistent)
     message.expire_at = expire_at
     return message
 

@@ -53,6 +53,12 @@ class Queue:
     def stop(self):
         self.stopped = True
 
+    def head(self):
+        return self.next
+
+    def upcoming(self, offset):
+        return range(offset, self.index.end)
+
 
 @pytest.fixture
 def asked():

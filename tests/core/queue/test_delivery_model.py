@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.queue.consumer import Gate
+from core.queue.levels import Levels
 from tests.core.queue.bench import Bench, OneShot, Taker
 
 
@@ -39,6 +40,7 @@ class QueueUse(RuleBasedStateMachine):
 
     durable = True
     single = False
+    top = 0  # the highest level; a message's priority is its header's length
     tail_bytes = 16 << 20
 
     def __init__(self):
@@ -47,15 +49,22 @@ class QueueUse(RuleBasedStateMachine):
         self.queue = self.bench.queue(self.durable)
         self.queue.ring.single = self.single
         self.holder = None
+        self.levels = {}
+        if self.top:
+            self.queue.levels = Levels(self.top, len)
         self.gate = Gate()
         self.all, self.expiries = {}, {}
         self.ready, self.held, self.returned = set(), {}, set()
         self.consumers, self.gone, self.parked = [], [], []
         self.expired = self.acked = 0
 
+    def order(self):
+        """What is ready, in the order of delivery."""
+        return sorted(self.ready, key=lambda offset: (-self.levels[offset], offset))
+
     def first(self):
-        """The smallest ready offset, after dropping expired ones before it as the queue does."""
-        for offset in sorted(self.ready):
+        """The first ready offset, after dropping expired ones before it as the queue does."""
+        for offset in self.order():
             if not 0 < self.expiries[offset] < self.bench.clock.ms:
                 return offset
             self.ready.remove(offset)
@@ -100,13 +109,18 @@ class QueueUse(RuleBasedStateMachine):
             self.holder = max(self.consumers, key=lambda each: each.priority, default=None)
         return self.holder
 
-    @rule(count=st.integers(1, 4), expiry=st.sampled_from([0, 0, 0, 3, 9]))
-    def publish(self, count, expiry):
+    @rule(
+        count=st.integers(1, 4), expiry=st.sampled_from([0, 0, 0, 3, 9]), priority=st.sampled_from([0, 0, 1, 2, 3, 9])
+    )
+    def publish(self, count, expiry, priority):
         for _ in range(count):
             offset = len(self.all)
             self.expiries[offset] = self.bench.clock.ms + expiry if expiry else 0
             self.ready.add(offset)
-            self.all[offset] = self.bench.publish(self.queue, b"%d" % offset, expire_at=self.expiries[offset])
+            self.levels[offset] = min(priority, self.top)
+            self.all[offset] = self.bench.publish(
+                self.queue, b"%d" % offset, expire_at=self.expiries[offset], header=bytes(priority)
+            )
 
     @rule(
         prefetch=st.sampled_from([0, 1, 2, 5]),
@@ -226,14 +240,29 @@ class ColdUse(QueueUse):
     tail_bytes = 1
 
 
+class LevelsUse(QueueUse):
+    top = 3
+
+
+class TransientLevelsUse(LevelsUse):
+    durable = False
+
+
+class ColdLevelsUse(LevelsUse):
+    tail_bytes = 1
+
+
 class SingleUse(QueueUse):
     single = True
 
 
 QueueUse.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
-for use in (TransientUse, ColdUse, SingleUse):
+for use in (TransientUse, ColdUse, LevelsUse, TransientLevelsUse, ColdLevelsUse, SingleUse):
     use.TestCase.settings = QueueUse.TestCase.settings
 TestDurableQueue = QueueUse.TestCase
 TestTransientQueue = TransientUse.TestCase
 TestQueueWhoseMessagesAreOnDisk = ColdUse.TestCase
 TestQueueWithASingleActiveConsumer = SingleUse.TestCase
+TestQueueWithPriorities = LevelsUse.TestCase
+TestTransientQueueWithPriorities = TransientLevelsUse.TestCase
+TestQueueWithPrioritiesWhoseMessagesAreOnDisk = ColdLevelsUse.TestCase
