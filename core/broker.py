@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from core.connections import Connections
 from core.dead_letters import CYCLE_QUEUE, DeadLetters, DeathCodec
 from core.dead_letters import Ports as DeadLetterPorts
+from core.delays import Delays
+from core.delays import Ports as DelayPorts
 from core.errors import NotAllowed
 from core.exchanges import Exchanges
 from core.flow import BEHIND
@@ -37,6 +39,7 @@ from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
 from core.state.checkpoint import Ports as CheckpointPorts
+from core.state.delayed import DELAYED, DelayedQueue
 from core.state.model import IDS_KEY, Model, VirtualHost
 from core.state.records import IdsFact, QueueFact, encode
 from core.state.replay import LoggedQueue
@@ -48,6 +51,7 @@ from core.topology import Topology, random_name
 from core.turn import Turn
 
 DEFAULT_VHOST = "/"
+KINDS = {STREAM: Stream, DELAYED: DelayedQueue}  # queue types with a class of their own
 
 
 class Disk(NamedTuple):
@@ -73,8 +77,8 @@ class Loop(NamedTuple):
 
 
 class Broker:
-    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher, replies and
-    dead_letters from start() on.
+    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher, replies,
+    dead_letters and delays from start() on.
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
@@ -170,6 +174,7 @@ class Broker:
                 self.cold,
                 self.reader.fetch,
                 self._content,
+                lambda message, delay_ms, vhost: self.delays.hold(message, delay_ms, vhost),
                 lambda vhost: self.topology.system_queue(vhost, CYCLE_QUEUE),
             ),
             self._deaths,
@@ -200,6 +205,19 @@ class Broker:
             partial(Exchanges, changes, histories),
             partial(Lifetimes, self.clock, self.schedule, loop.soon),
         )
+        self.delays = Delays(
+            DelayPorts(
+                model=self.model,
+                publisher=self.publisher,
+                clock=self.clock,
+                schedule=self.schedule,
+                cold=self.cold,
+                fetch=self.reader.fetch,
+                soon=loop.soon,
+                content=self._content,
+                add_queue=self.topology.add_delayed_queue,
+            )
+        )
 
     def _resume(self, restored: Restored) -> None:
         """Hand over what recovery found: what the next checkpoint must hold, and heads that expire."""
@@ -210,19 +228,24 @@ class Broker:
             checkpointer.restored(queue, restored.tails.get(queue.id, -1))
             if restored.records:
                 checkpointer.touched[queue.id] = queue
-            if queue.ready:
+            if isinstance(queue, DelayedQueue):
+                self.delays.restored(queue, partial(read_chunk, self._disk.store))
+            elif queue.ready:
                 self.cold.expire(queue)
 
     def _make_queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Any:
-        kind = Stream if fact.queue_type == STREAM else LoggedQueue if fact.durable else Queue
-        queue: Any = kind((fact.id, fact.vhost.encode(), fact.name), fact.durable, self.turn, self.tail)
+        identity = fact.id, fact.vhost.encode(), fact.name
+        hidden = fact.queue_type == DELAYED
+        kind = KINDS.get(fact.queue_type, LoggedQueue if fact.durable else Queue)
+        queue: Any = kind(identity, fact.durable, self.turn, self.tail)
         queue.cold = self.cold
-        queue.wake_at = self.schedule.wake_at
-        queue.letters = self.dead_letters
-        queue.configure(self.policies.settings(fact, arguments))
-        queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
-        if arguments.get(MAX_PRIORITY, 0) > 0:
-            queue.levels = Levels(int(arguments[MAX_PRIORITY]), self._priority_of)
+        if not hidden:  # what waits there neither expires nor becomes a dead letter, and no policy is for it
+            queue.wake_at = self.schedule.wake_at
+            queue.letters = self.dead_letters
+            queue.configure(self.policies.settings(fact, arguments))
+            queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
+            if arguments.get(MAX_PRIORITY, 0) > 0:
+                queue.levels = Levels(int(arguments[MAX_PRIORITY]), self._priority_of)
         if slot is not None:
             queue.adopt(slot)
             if queue.levels is not None:
@@ -236,6 +259,8 @@ class Broker:
     def _queue_deleted(self, queue: Queue) -> None:
         self.schedule.forget(queue)
         self.dead_letters.forget(queue)
+        if isinstance(queue, DelayedQueue):
+            self.delays.forget(queue)
         if self.metrics is not None:
             self.metrics.absorb(queue)
         if queue.durable:
@@ -266,6 +291,7 @@ class Broker:
         """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
         self.handover.closing = True
         self.schedule.close()
+        self.delays.close()
         self.handover.now()
         self.checkpointer.close(partial(self.log.close, partial(self._closed, done)))
 

@@ -185,11 +185,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AmqpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keys `amqp.*`: what connection.tune offers; a client may lower each."""
+    """Keys `amqp.*`: what connection.tune offers (a client may lower each), and extensions."""
 
     frame_max_bytes: int = 128 * KIB
     channel_max: int = 2047
     heartbeat_seconds: int = 60
+    delay_anywhere: bool = True
 
     def __post_init__(self) -> None:
         bounds = {"frame_max_bytes": (4096, MIB), "channel_max": (1, 65535), "heartbeat_seconds": (0, 65535)}

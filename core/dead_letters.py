@@ -47,8 +47,8 @@ class DeathCodec(Protocol):
 
 class Ports(NamedTuple):
     """What dead letters work with. vhosts: name -> VirtualHost; cold: ColdReads; fetch: Reader.fetch;
-    content(header block) reads it for the router; cycle_queue(vhost) gives the queue for messages that only go round,
-    made when it is not there."""
+    content(header block) reads it for the router; hold = Delays.hold; cycle_queue(vhost) gives the queue for messages
+    that only go round, made when it is not there."""
 
     turn: Any
     vhosts: dict[str, Any]
@@ -57,6 +57,7 @@ class Ports(NamedTuple):
     cold: Any
     fetch: Callable[[Any, Callable[[Any], None]], None]
     content: Callable[[bytes], Any]
+    hold: Callable[[Any, int, Any], Route]
     cycle_queue: Callable[[Any], Any]
 
 
@@ -142,6 +143,8 @@ class DeadLetters(Servable):
     def _route(self, vhost: Any, exchange: Any, dead: Dead, reason: str) -> Route:
         """The queues of all its keys, each once, but for those that it would only go round through."""
         content = self._ports.content(dead.message.header)
+        if exchange.delayed and content.delay_ms():
+            return self._ports.hold(dead.message, content.delay_ms(), vhost)
         routes = [vhost.router.route(exchange, key, content.headers, content) for key in dead.keys]
         queues = dict.fromkeys(queue for route in routes for queue in route.queues)
         going = [queue for queue in queues if reason == REJECTED or not self._codec.is_cycle(dead.headers, queue.name)]

@@ -23,6 +23,7 @@ from core.state.arguments import (
     table_of,
 )
 from core.state.changes import RESERVED, Changes, check_owner, locked, queue_title, stripped, unused_after
+from core.state.delayed import DELAYED, DELAYED_NAME
 from core.state.model import VirtualHost
 from core.state.records import QueueFact, QueuesDeleted, VhostFact, VhostRemoved
 from core.state.stream_arguments import check_stream
@@ -61,7 +62,8 @@ class Topology:
         """After recovery: queues with x-expires count as used now (as in RabbitMQ)."""
         for fact in self._model.facts.of(QueueFact):
             vhost = self._model.vhosts[fact.vhost]
-            self._watch_expiry(vhost, vhost.queues[fact.name])
+            if fact.queue_type != DELAYED:
+                self._watch_expiry(vhost, vhost.queues[fact.name])
 
     def policies_changed(self) -> None:
         """Let every queue and exchange take on what the policies say now."""
@@ -86,12 +88,20 @@ class Topology:
             self._changes.change(VhostFact(name=name), durable=True)
         return self._model.vhosts[name]
 
+    def add_delayed_queue(self, vhost: VirtualHost) -> None:
+        """Give the virtual host the hidden queue of its delayed messages."""
+        number = self._model.facts.next_id
+        fact = QueueFact(id=number, vhost=vhost.name, name=DELAYED_NAME, queue_type=DELAYED)
+        self._changes.change(fact, durable=True)
+
     def remove_vhost(self, name: str) -> None:
         """Delete a virtual host with everything in it. Raises NotFound."""
         vhost = self._model.vhosts.get(name)
         if vhost is None:
             raise NotFound(f"no vhost '{name}'")
         queues = list(vhost.queues.values())
+        if vhost.delayed is not None:
+            queues.append(vhost.delayed)
         self._changes.change(VhostRemoved(name=name), durable=True)
         for queue in queues:
             self._release(queue)

@@ -65,6 +65,11 @@ class BrokerCollector:
         yield counter(
             "rabbitmq_global_messages_redelivered", "Deliveries marked redelivered", redelivered + gone.redelivered
         )
+        delays = broker.delays
+        yield gauge("mq_messages_delayed", "Messages that wait for their time", delays.count())
+        yield counter("mq_delayed_messages_fired", "Delayed messages whose time came", delays.fired)
+        yield counter("mq_delayed_messages_cancelled", "Delayed messages that were cancelled", delays.cancelled)
+        yield counter("mq_delayed_messages_unread", "Delayed messages that could not be read when due", delays.unread)
         letters = broker.dead_letters
         for reason in ("rejected", "expired", "maxlen", "delivery_limit"):
             name = f"rabbitmq_global_messages_dead_lettered_{reason}"

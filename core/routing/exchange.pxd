@@ -1,6 +1,6 @@
 cdef class Exchange:
     cdef readonly str name, kind
-    cdef readonly bint durable, auto_delete, internal, by_key, by_headers, by_chance
+    cdef readonly bint durable, auto_delete, internal, by_key, by_headers, by_chance, delayed, any_key
     cdef readonly dict arguments
     cdef public str alternate
     cdef readonly object by_property, history

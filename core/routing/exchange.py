@@ -227,7 +227,9 @@ TABLES = {
     "x-random": Chance,
     "x-recent-history": _RecentHistory,
 }
-KINDS = tuple(TABLES)
+ANY_KEY = ("direct", "topic")
+DELAYED_MESSAGE, DELAYED_TYPE = "x-delayed-message", "x-delayed-type"
+KINDS = (*TABLES, DELAYED_MESSAGE)
 
 
 @cython.final
@@ -237,9 +239,12 @@ class Exchange:
 
     name, kind (one of KINDS), durable, auto_delete, internal, arguments   as declared
     alternate             name of the exchange that takes what finds no binding here, or None
+    any_key               whether each of a message's keys may match, not the first one only
     by_key, by_headers    whether matching looks at the routing key, at the header fields
     by_property           name of the message's property that matching looks at, or None
     by_chance             whether the same message may find other bindings the next time
+    delayed               whether its type is x-delayed-message: it routes as the type in its argument says, and has
+                          messages with a delay wait; whoever publishes looks
     history               the History of an exchange that has one, or None
     """
 
@@ -262,7 +267,10 @@ class Exchange:
         alternate = self.arguments.get("alternate-exchange")
         self.alternate = alternate if isinstance(alternate, str) else None
         self._bindings = {}
-        self._table = TABLES[kind](self.arguments)
+        self.delayed = kind == DELAYED_MESSAGE
+        routed_as = self.arguments[DELAYED_TYPE] if self.delayed else kind
+        self._table = TABLES[routed_as](self.arguments)
+        self.any_key = routed_as in ANY_KEY
         self.by_key = self._table.by_key
         self.by_headers = self._table.by_headers
         self.by_property = self._table.by_property

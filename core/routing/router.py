@@ -20,7 +20,6 @@ if cython.compiled:
 else:
     from core.routing.exchange import Exchange
 
-ANY_KEY = ("direct", "topic")  # kinds in which each key of a message may match
 ROUTES_MAX = 16_384  # cached in one router, of keys of up to 255 bytes: some megabytes
 
 
@@ -184,7 +183,7 @@ class Router:
         """What this one exchange leads to, or else its alternate."""
         if source is self.default:
             return [self._queues[key] for key in keys if key in self._queues]
-        asked = keys if source.kind in ANY_KEY else keys[:1]
+        asked = keys if source.any_key else keys[:1]
         found = [binding.destination for key in asked for binding in source.matches(key, fields)]
         if not found and source.alternate in self.exchanges:
             found.append(self.exchanges[source.alternate])

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.routing.exchange import Exchange
 from core.routing.router import Router
+from core.state.delayed import DELAYED
 from core.state.model import Model, VirtualHost, fact_key
 from core.state.records import (
     EXCHANGE,
@@ -168,13 +169,17 @@ class Applier:
 
     def _build_queue(self, fact: QueueFact) -> None:
         vhost = self.model.vhosts[fact.vhost]
-        if fact.name in vhost.queues:
+        hidden = fact.queue_type == DELAYED
+        if fact.name in vhost.queues or (hidden and vhost.delayed is not None):
             return
         slot = self.replay.slot(fact.id) if self.replay is not None else None
         queue = self._make_queue(fact, self._decode_arguments(fact.arguments), slot)
-        vhost.queues[fact.name] = queue
         if fact.durable:
             self.model.queues[fact.id] = queue
+        if hidden:
+            vhost.delayed = queue
+            return
+        vhost.queues[fact.name] = queue
         vhost.router.add_queue(queue, fact.name)
 
     def _queues_deleted(self, record: QueuesDeleted, offset: int) -> None:
@@ -195,8 +200,11 @@ class Applier:
             self.replay.drop(fact.id)
             return
         vhost = self.model.vhosts[fact.vhost]
-        queue = vhost.queues.pop(fact.name)
         self.model.queues.pop(fact.id, None)
+        if fact.queue_type == DELAYED:
+            vhost.delayed.deleted = True  # with its virtual host
+            return
+        queue = vhost.queues.pop(fact.name)
         queue.deleted = True
         vhost.router.remove_queue(queue)
 

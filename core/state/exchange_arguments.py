@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from core.errors import PreconditionFailed, erlang_term
+from core.errors import CommandInvalid, PreconditionFailed, erlang_term
 from core.routing.choosing import HASH_HEADER, HASH_PROPERTIES, HASH_PROPERTY
+from core.routing.exchange import DELAYED_MESSAGE, DELAYED_TYPE, TABLES
 from core.routing.history import HISTORY_LENGTH
 from core.state.arguments import ALTERNATE, ArgumentCodec
 
@@ -15,7 +16,8 @@ LENGTH_MAX = 10_000  # messages that one exchange may remember: a new binding ge
 
 
 def check_exchange_arguments(codec: ArgumentCodec, kind: str, arguments: dict[str, Any], title: str) -> None:
-    """Raises PreconditionFailed for an argument of a new exchange that cannot be. title: `exchange 'x' in ...`."""
+    """Raises PreconditionFailed for an argument of a new exchange that cannot be, CommandInvalid for an unknown
+    type in x-delayed-type. title: `exchange 'x' in vhost '/'`."""
     _must_be_text(codec, ALTERNATE, arguments, title)
     check = CHECKS.get(kind)
     if check is not None:
@@ -50,7 +52,19 @@ def _recent_history(codec: ArgumentCodec, arguments: dict[str, Any], title: str)
         raise PreconditionFailed(f"Invalid argument {length}, '{HISTORY_LENGTH}' must not exceed {LENGTH_MAX}")
 
 
+def _delayed(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
+    kind = arguments.get(DELAYED_TYPE)
+    if kind == DELAYED_MESSAGE:
+        raise PreconditionFailed(f"Invalid argument, '{DELAYED_MESSAGE}' can't be used for '{DELAYED_TYPE}'")
+    if not isinstance(kind, str):
+        raise PreconditionFailed(f"Invalid argument, '{DELAYED_TYPE}' must be an existing exchange type")
+    if kind not in TABLES:
+        raise CommandInvalid(f"unknown exchange type '{kind}'")
+    check_exchange_arguments(codec, kind, arguments, title)
+
+
 CHECKS: dict[str, Callable[[ArgumentCodec, dict[str, Any], str], None]] = {
     "x-consistent-hash": _consistent_hash,
     "x-recent-history": _recent_history,
+    DELAYED_MESSAGE: _delayed,
 }

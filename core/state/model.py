@@ -151,7 +151,8 @@ def _ends(fact: BindingFact) -> set[tuple[str, str, str]]:
 
 
 class VirtualHost:
-    """One virtual host: its router and its queues by name. Who holds one after its removal sees `removed`."""
+    """One virtual host: its router and its queues by name; delayed: the hidden queue of its delayed messages, or None.
+    Who holds one after its removal sees `removed`."""
 
     def __init__(self, name: str, router: Any):
         self.name = name
@@ -159,6 +160,7 @@ class VirtualHost:
         self.router = router
         self.queues: dict[str, Any] = {}
         self.max_connections = self.max_queues = -1  # no limit
+        self.delayed: Any = None
         self.removed = False
 
 

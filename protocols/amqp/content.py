@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import re
+from typing import Any, NamedTuple
 
-from protocols.amqp.properties import decode_properties
+from core.routing.history import NO_STORE
+from protocols.amqp.copies import keys_of
+from protocols.amqp.properties import decode_properties, encode_properties, read_expiration
+from protocols.amqp.tables import Timestamp
 
 NO_PROPERTIES = b"\x00\x00"
+DELAY = "x-delay"  # the header, in ms; negative in a message whose delay is over, as RabbitMQ's plugin leaves it
+DELAY_MS_MAX = 1 << 53  # so that any time plus it is a time
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+def delay_of(value: Any) -> int:
+    """How long a message with this x-delay waits, in ms; 0 = not at all. As in RabbitMQ's delayed message plugin,
+    numbers of any type and digits count, a timestamp does not; what is not above 0, no number or absurdly long is no
+    delay (the plugin's bound is 2^32 - 1)."""
+    delay = 0
+    if isinstance(value, str):
+        delay = int(value) if _INTEGER.fullmatch(value) else 0
+    elif isinstance(value, float):
+        delay = int(value) if math.isfinite(value) else 0
+    elif isinstance(value, int) and not isinstance(value, (bool, Timestamp)):
+        delay = int(value)
+    return delay if 0 < delay <= DELAY_MS_MAX else 0
+
+
+class Released(NamedTuple):
+    """A message when its delay is over: see core.delays."""
+
+    content: Content
+    header: bytes
+    keys: tuple[bytes, ...]
+    ttl_ms: int
 
 
 class Content:
@@ -30,3 +61,27 @@ class Content:
     def property_of(self, name: str) -> Any:
         """One property, or None."""
         return self.properties.get(name)
+
+    def may_be_remembered(self) -> bool:
+        """Whether exchanges with a history may keep the message."""
+        return self.headers().get(NO_STORE) is not True
+
+    def delay_ms(self) -> int:
+        """How long the message is to wait, 0 = not at all."""
+        return delay_of(self.headers().get(DELAY))
+
+    def released(self) -> Released:
+        """The message when its delay is over. x-delay is negative from now on: consumers see that it was delayed, and
+        no exchange delays it again. Its other keys (CC, BCC) count now, and BCC is seen no more."""
+        properties = dict(self.properties)
+        headers = dict(self.headers())
+        delay = self.delay_ms()
+        if delay:
+            headers[DELAY] = -delay
+        keys = [*keys_of(headers.get("CC", [])), *keys_of(headers.pop("BCC", []))]
+        if "headers" in properties:
+            properties["headers"] = headers
+        header = encode_properties(properties)
+        expiration = properties.get("expiration")
+        ttl_ms = -1 if expiration is None else read_expiration(expiration.encode())
+        return Released(Content(header), header, tuple(keys), ttl_ms)

@@ -6,6 +6,8 @@ byte by byte, so that every other field stays as it came.
 
 from __future__ import annotations
 
+from typing import Any
+
 from core.errors import PreconditionFailed
 from protocols.amqp import tables
 from protocols.amqp.properties import Scan, fields_of
@@ -28,7 +30,12 @@ def _strings(name: bytes, value: bytes) -> list[bytes]:
     kind = tables.type_name(decoded)
     if kind != "array":
         raise PreconditionFailed(f'invalid message: {{unacceptable_type_in_header,"{name.decode()}",{kind}}}')
-    strings = [each for each in decoded if isinstance(each, (str, bytes))]
+    return keys_of(decoded)
+
+
+def keys_of(values: list[Any]) -> list[bytes]:
+    """The keys in one of the arrays."""
+    strings = [each for each in values if isinstance(each, (str, bytes))]
     return [each.encode() if isinstance(each, str) else bytes(each) for each in strings]
 
 

@@ -26,10 +26,10 @@ cdef class Publishing(Waiter):
     cdef long long _memo_version, _size_max
     cdef public int expecting
     cdef bint _mandatory
-    cdef bytes _header, _stored, _reply
+    cdef bytes _header, _stored, _held, _reply
     cdef tuple _copies
-    cdef long long _body_size, _received, _expire_at
-    cdef bint _persistent
+    cdef long long _body_size, _received, _expire_at, _delay_ms
+    cdef bint _persistent, _delays_anywhere
     cdef object _body
     cdef list _parts
     cdef public bint confirming

@@ -11,7 +11,7 @@ import cython
 from core.errors import AccessRefused, NotFound, PreconditionFailed
 from core.routing.history import NO_STORE
 from protocols.amqp import tables
-from protocols.amqp.content import Content
+from protocols.amqp.content import DELAY, Content, delay_of
 from protocols.amqp.copies import copied_keys, without_bcc
 from protocols.amqp.errors import AmqpError, SyntaxViolation, UnexpectedFrame
 from protocols.amqp.methods import BasicReturn, encode
@@ -42,6 +42,7 @@ DIRECT_REPLY_TO = b"amq.rabbitmq.reply-to"
 NO_METHOD = "expected method frame, got non method frame instead"
 HEADER_WANTED = "expected content header for class 60, got"
 BODY_WANTED = "expected content body, got non content body frame instead"
+DELAY_NAME = b"\x07x-delay"  # as a field begins
 MESSAGE_BYTES = 256  # what a message takes in memory beside its body, about
 
 
@@ -80,7 +81,7 @@ class Publishing(Waiter):
         self.vhost_name = self.vhost.name.encode()
         self.router = self.vhost.router
         self.scan = Scan()
-        self._memo = self._exchange = self._key = self._header = self._stored = b""
+        self._memo = self._exchange = self._key = self._header = self._stored = self._held = b""
         self._copies = self._reply = None
         self._memo_version = -1
         self._size_max = broker.config.limits.message_bytes
@@ -88,7 +89,8 @@ class Publishing(Waiter):
         self._exchange_found = None
         self.expecting = NOTHING
         self._mandatory = self._persistent = self.confirming = self._listed = False
-        self._body_size = self._received = self._expire_at = 0
+        self._body_size = self._received = self._expire_at = self._delay_ms = 0
+        self._delays_anywhere = broker.config.amqp.delay_anywhere
         self._body = None
         self._parts = None
         self.next_seq = 1
@@ -160,10 +162,13 @@ class Publishing(Waiter):
         if scan.user_id_at >= 0:
             self._check_user(bytes(b[scan.user_id_at : scan.user_id_at + scan.user_id_size]))
         if not same(b, at + 12, end, self._header):
-            self._header = self._stored = take(b, at + 12, end - at - 12)
+            self._header = self._stored = self._held = take(b, at + 12, end - at - 12)
             self._copies = None
+            self._delay_ms = 0
             if scan.copies or scan.reply_to_size == 21:
                 self._rewrite(scan)
+            if scan.headers_at >= 0 and DELAY_NAME in self._header:
+                self._delay_ms = delay_of(self._headers().get(DELAY))
         self._body_size = size
         self._received = 0
         self._body = b""
@@ -182,6 +187,7 @@ class Publishing(Waiter):
             if self._reply is None:
                 raise PreconditionFailed("fast reply consumer does not exist")
             stored = header[: at - 1] + bytes([len(self._reply)]) + self._reply + header[at + scan.reply_to_size :]
+        self._held = stored
         if scan.copies:
             self._copies = copied_keys(header, scan)
             stored = without_bcc(stored, scan)  # the headers lie before reply_to
@@ -230,7 +236,8 @@ class Publishing(Waiter):
     def _complete(self):
         """The content is whole: route it, store it, answer for it."""
         self.expecting = 0
-        header: bytes = self._stored
+        waits: cython.bint = self._delay_ms > 0 and (self._delays_anywhere or self._exchange_found.delayed)
+        header: bytes = self._held if waits else self._stored
         message: Message = new_message(
             self.vhost_name, self._exchange, self._key, b"" if header == b"\x00\x00" else header, self._body,
             self._body_size,
@@ -240,7 +247,9 @@ class Publishing(Waiter):
         message.expire_at = self._expire_at
         self._flow.took(self._body_size + MESSAGE_BYTES)
         route: Route = self._route
-        if self._copies is not None:
+        if waits:
+            route = self._hold(message)
+        elif self._copies is not None:
             keys = (self._key, *self._copies)
             route = self.router.route_all(self._exchange_found, keys, self._headers, self)
         elif route is None or self._memo_version != self.router.version:
@@ -265,6 +274,11 @@ class Publishing(Waiter):
             return {}
         at = self.scan.headers_at - self.scan.origin
         return tables.decode(self._stored, at, len(self._stored))[0]
+
+    def _hold(self, message: Message) -> Route:
+        """The message waits for its time in a queue of the broker's own, with all its keys. Its expiration counts from
+        then on."""
+        return self.broker.delays.hold(message, self._delay_ms, self.vhost)
 
     def property_of(self, name: str) -> object:
         """A property of the message, or None: asked for by an exchange that hashes one."""

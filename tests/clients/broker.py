@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pika
@@ -126,6 +128,12 @@ class Broker:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError("no RssAnon")
+
+    def metric(self, name: str) -> float:
+        """A sample's value, whatever its labels."""
+        with urllib.request.urlopen(f"http://{self.addresses['metrics']}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        return float(re.search(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)[1])
 
     def stop(self) -> None:
         """SIGTERM; exit code 0 within the promised time."""

@@ -1,8 +1,6 @@
 """A broker with a TLS listener, and pika's way to it."""
 
-import re
 import ssl
-import urllib.request
 from typing import NamedTuple
 
 import pika
@@ -36,10 +34,8 @@ class Secure(NamedTuple):
         return parameters(self.broker, **({"port": self.port, "ssl_options": options} | changes))
 
     def metric(self, name: str) -> float:
-        """A sample's value; the name may hold labels."""
-        with urllib.request.urlopen(f"http://{self.broker.addresses['metrics']}/metrics") as answer:
-            text = answer.read().decode()
-        return float(re.search(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)[1])
+        """A sample's value."""
+        return self.broker.metric(name)
 
 
 def tls_settings(pair: Pair, **more: object) -> list[str]:

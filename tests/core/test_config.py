@@ -126,7 +126,7 @@ def test_every_number_of_the_configuration_is_bounded():
         f"{group}.{name}"
         for group in groups
         for name in getattr(config, group).__struct_fields__
-        if isinstance(getattr(getattr(config, group), name), int)
+        if type(getattr(getattr(config, group), name)) is int
     }
     assert numbers == bounded
 

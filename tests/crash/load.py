@@ -73,6 +73,10 @@ class Producer(Load):
         self.confirmed = first - 1
         self.rng = random.Random(seed)
 
+    def content(self) -> bytes:
+        """The frames of the next message's content."""
+        return encode_content(1, body(self.identifier, self.next, self.rng), PERSISTENT)
+
     def work(self):
         self.client.call(spec.Confirm.Select(), spec.Confirm.SelectOk)
         publish = encode_method(spec.Basic.Publish(exchange=self.exchange, routing_key=self.key), 1)
@@ -80,7 +84,7 @@ class Producer(Load):
         while True:
             batch = []
             while self.next - self.confirmed <= WINDOW:
-                batch.append(publish + encode_content(1, body(self.identifier, self.next, self.rng), PERSISTENT))
+                batch.append(publish + self.content())
                 self.next += 1
             self.client.send(b"".join(batch))
             ack = self.next_method()

@@ -1,0 +1,230 @@
+"""Delayed messages: each waits in its virtual host's hidden queue, and is published when it is due.
+
+    hold(message, delay) ──► the message is stored in the hidden queue, to its due time ──► one timer for the earliest
+    ──► read from the tail or the disk ──► routed as it would be then ──► Publisher.move(): one record
+
+What was due while the broker was down goes at start, in the order of the due times. No alarm holds it back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from heapq import nsmallest
+from typing import Any, NamedTuple, Protocol
+
+from core.message import Message
+from core.queue.index import CHUNK_UNITS
+from core.routing.router import UNROUTABLE, Route
+from core.state.delayed import DelayedQueue
+from core.state.model import VirtualHost
+
+logger = logging.getLogger(__name__)
+
+Offsets = list[int]  # of a queue
+FIRED_AT_ONCE = 128  # in one iteration of the loop
+
+
+class Content(Protocol):
+    """A header block: see protocols.amqp.content."""
+
+    def headers(self) -> dict[str, Any]:
+        """The header fields, for routing."""
+
+    def may_be_remembered(self) -> bool:
+        """Whether exchanges with a history may keep the message."""
+
+    def released(self) -> Released:
+        """What the message becomes when its delay is over."""
+
+
+class Released(Protocol):
+    """content, and its bytes; keys: routing keys beside the message's own; ttl_ms: how long it lives from now on,
+    -1 = for ever."""
+
+    content: Content
+    header: bytes
+    keys: tuple[bytes, ...]
+    ttl_ms: int
+
+
+class Ports(NamedTuple):
+    """What delays work with.
+
+    model, publisher, clock, schedule, cold   of the broker
+    fetch(units, done)                        reads messages: Reader.fetch
+    soon(callback)                            in the next iteration of the loop
+    content(header block)                     gives a Content
+    add_queue(vhost)                          declares the hidden queue
+    """
+
+    model: Any
+    publisher: Any
+    clock: Any
+    schedule: Any
+    cold: Any
+    fetch: Callable[[Any, Callable[[Any], None]], None]
+    soon: Callable[[Callable[[], None]], Any]
+    content: Callable[[bytes], Any]
+    add_queue: Callable[[VirtualHost], None]
+
+
+class Waiting(NamedTuple):
+    """A message that waits: its id within the virtual host, when it is due (ms since the epoch)."""
+
+    id: int
+    due_ms: int
+
+
+class Delays:
+    """fired: messages whose time came; unread: of them those that could not be read, and stay until the next start."""
+
+    def __init__(self, ports: Ports):
+        self._ports = ports
+        self._routes: dict[DelayedQueue, Route] = {}
+        self._entries: dict[DelayedQueue, Any] = {}  # queue -> its entry in the schedule
+        self._firing: set[DelayedQueue] = set()
+        self._closed = False
+        self.fired = self.cancelled = self.unread = 0
+
+    def hold(self, message: Message, delay_ms: int, vhost: VirtualHost) -> Route:
+        """Where to publish the message so that it waits; it is given its due time. Made when first asked for."""
+        message.expire_at = self._ports.clock.ms + delay_ms
+        queue = vhost.delayed
+        if queue is None:
+            self._ports.add_queue(vhost)
+            queue = vhost.delayed
+        route = self._routes.get(queue)
+        return self._adopt(queue) if route is None else route
+
+    def restored(self, queue: DelayedQueue, read_chunk: Callable[[int, int], bytes | None]) -> None:
+        """Recovery made this queue."""
+        queue.fill(read_chunk)
+        self._adopt(queue)
+        self._arm(queue)
+
+    def _adopt(self, queue: DelayedQueue) -> Route:
+        queue.waits = self._arm
+        route = self._routes[queue] = Route((queue,), (queue,))
+        return route
+
+    def forget(self, queue: DelayedQueue) -> None:
+        """The queue was deleted."""
+        self._routes.pop(queue, None)
+        entry = self._entries.pop(queue, None)
+        if entry is not None:
+            self._ports.schedule.cancel(entry)
+
+    def close(self) -> None:
+        """Nothing is published any more."""
+        self._closed = True
+
+    # -- what an operator asks
+
+    def _queues(self, vhost: VirtualHost | None) -> Iterator[DelayedQueue]:
+        for each in self._ports.model.vhosts.values() if vhost is None else (vhost,):
+            if each.delayed is not None:
+                yield each.delayed
+
+    def count(self, vhost: VirtualHost | None = None) -> int:
+        """How many messages wait, in one virtual host or in all."""
+        return sum(queue.ready for queue in self._queues(vhost))
+
+    def list(self, vhost: VirtualHost, limit: int = 100) -> Sequence[Waiting]:
+        """The next ones that are due, earliest first."""
+        queue = vhost.delayed
+        if queue is None:
+            return []
+        pairs = (pair for pair in queue.due.pairs() if not queue.cursor.is_done(pair[1]))
+        return [Waiting(offset, ms) for ms, offset in nsmallest(limit, pairs)]
+
+    def cancel(self, vhost: VirtualHost, number: int) -> bool:
+        """Drop a message that waits, by its id; False if there is none."""
+        done = any(queue.cancel(number) for queue in self._queues(vhost))
+        self.cancelled += done
+        return done
+
+    # -- when one is due
+
+    def _arm(self, queue: DelayedQueue) -> None:
+        """Ask to be woken for the earliest; while some are on their way they ask themselves."""
+        if queue in self._firing:
+            return
+        schedule, ms = self._ports.schedule, queue.due.first()
+        entry = self._entries.pop(queue, None)
+        if entry is not None:
+            schedule.cancel(entry)
+        if ms >= 0:
+            self._entries[queue] = schedule.at(ms, partial(self._wake, queue))
+
+    def _wake(self, queue: DelayedQueue) -> None:
+        self._entries.pop(queue, None)
+        self._fire(queue)
+
+    def _fire(self, queue: DelayedQueue) -> None:
+        """Take what is due, a bounded number, and read it."""
+        self._firing.discard(queue)
+        if queue.deleted or queue.stopped or self._closed:
+            return
+        offsets = queue.take_due(self._ports.clock.tick(), FIRED_AT_ONCE)
+        if not offsets:
+            self._arm(queue)
+            return
+        self._firing.add(queue)
+        self._read(queue, offsets, [])
+
+    def _read(self, queue: DelayedQueue, offsets: Offsets, rest: Offsets) -> None:
+        """Have their messages in memory: first the chunks of the index, then the records. `rest` = to be read after
+        them, one by one."""
+        offsets = [offset for offset in offsets if not queue.cursor.is_done(offset)]
+        units = []
+        for offset in offsets:
+            unit = queue.unit(offset)
+            if unit is None:
+                self._ports.cold.load(queue, offset // CHUNK_UNITS, partial(self._read, queue, offsets, rest))
+                return
+            units.append(unit)
+        self._ports.fetch(units, partial(self._got, queue, offsets, rest))
+
+    def _got(self, queue: DelayedQueue, offsets: Offsets, rest: Offsets, result: Any) -> None:
+        """Release them, in their order; when one of several cannot be read, one by one."""
+        if self._closed:
+            return
+        if not isinstance(result, Exception):
+            for offset, message in zip(offsets, result, strict=True):
+                self._release(queue, offset, message)
+        elif len(offsets) > 1:
+            rest = offsets
+        else:
+            self.unread += 1
+            logger.error("delayed message cannot be read", extra={"vhost": queue.vhost.decode(), "error": str(result)})
+        if rest:
+            self._read(queue, rest[:1], rest[1:])
+        else:
+            self._ports.soon(partial(self._fire, queue))
+
+    def _release(self, queue: DelayedQueue, offset: int, message: Message) -> None:
+        """Its time has come: publish what it becomes to where it leads now."""
+        vhost = self._ports.model.vhosts.get(queue.vhost.decode())
+        if queue.deleted or vhost is None or queue.cursor.is_done(offset):  # gone or cancelled meanwhile
+            return
+        content, header, keys, ttl_ms = self._ports.content(message.header).released()
+        address = message.vhost, message.exchange, message.routing_key
+        released = Message(address, header, message.body, message.body_size, message.persistent)
+        if ttl_ms >= 0:
+            released.expire_at = self._ports.clock.ms + ttl_ms
+        route = UNROUTABLE
+        exchange = vhost.router.exchanges.get(message.exchange.decode())
+        if exchange is not None:
+            key, router = message.routing_key, vhost.router
+            if keys:
+                route = router.route_all(exchange, (key, *keys), content.headers, content)
+            else:
+                route = router.route(exchange, key, content.headers, content)
+        queue.ready -= 1
+        self._ports.publisher.move(released, route, queue, offset)
+        if route.histories is not None and content.may_be_remembered():
+            for history in route.histories:
+                history.remember(released)
+        self.fired += 1
