@@ -11,6 +11,7 @@ from pika import spec
 
 from tests.clients.broker import External, parameters
 from tests.clients.raw import RawConnection
+from tests.clients.test_policies import reload
 
 SALT = b"\x90\x8d\xc6\x0a"
 
@@ -267,3 +268,21 @@ def test_an_empty_pattern_allows_nothing_but_what_has_no_name(login):
     with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refusal:
         channel.queue_declare("q", passive=False)
     assert refusal.value.reply_code == 403
+
+
+@pytest.mark.ours
+def test_a_right_that_is_taken_away_is_gone_for_who_is_publishing_already(start_broker):
+    right = permission("limited", "/", "", "^amq\\.fanout$", "")
+    given = {"users": [user("limited", "s3cret")], "permissions": [right]}
+    broker = start_broker(definitions=given)
+    credentials = pika.PlainCredentials("limited", "s3cret")
+    with pika.BlockingConnection(parameters(broker, credentials=credentials)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for _ in range(2):  # the second finds what the first was allowed
+            channel.basic_publish("amq.fanout", "k", b"x")
+        reload(broker, **(given | {"permissions": [right | {"write": ""}]}))
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refusal:
+            channel.basic_publish("amq.fanout", "k", b"x")
+    text = "ACCESS_REFUSED - access to exchange 'amq.fanout' in vhost '/' refused for user 'limited'"
+    assert (refusal.value.reply_code, refusal.value.reply_text) == (403, text)

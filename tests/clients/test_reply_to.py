@@ -77,6 +77,35 @@ def test_a_late_reply_goes_nowhere(connection, channel, name):
     assert inbox.wait(connection, 2) == [b"early", b"anew"]
 
 
+def test_a_mandatory_reply_to_who_waits_no_more_is_returned(connection, channel, served):
+    queue, tokens = served
+    asking = connection.channel()
+    inbox = Inbox()
+    tag = asking.basic_consume(PSEUDO, inbox, auto_ack=True)
+    asking.basic_publish("", queue, b"q", ASK)
+    inbox.wait(connection, 1)
+    channel.confirm_delivery()
+    asking.basic_cancel(tag)
+    with pytest.raises(pika.exceptions.UnroutableError) as returned:
+        channel.basic_publish("", tokens[0], b"late", mandatory=True)
+    (message,) = returned.value.messages
+    assert (message.method.reply_code, message.method.reply_text) == (312, "NO_ROUTE")
+    assert (message.method.exchange, message.method.routing_key, message.body) == ("", tokens[0], b"late")
+
+
+@pytest.mark.ours  # RabbitMQ returns it although it was delivered: a token is no queue there
+def test_a_mandatory_reply_that_arrives_is_not_returned(connection, channel, served):
+    queue, tokens = served
+    inbox = Inbox()
+    channel.basic_consume(PSEUDO, inbox, auto_ack=True)
+    channel.basic_publish("", queue, b"q", ASK)
+    pump(connection, lambda: tokens)
+    answering = connection.channel()
+    answering.confirm_delivery()
+    answering.basic_publish("", tokens[0], b"again", mandatory=True)
+    assert inbox.wait(connection, 2) == [b"Q", b"again"]
+
+
 REFUSED = {
     "with acks": (lambda c: c.basic_consume(PSEUDO, print), "reply consumer cannot acknowledge"),
     "twice": (
