@@ -20,7 +20,7 @@ def test_a_write_that_fails_stops_the_broker_which_says_so_and_confirms_nothing_
     client = RawConnection(broker.port).open()
     client.call(spec.Confirm.Select(), spec.Confirm.SelectOk)
     _, hard = resource.prlimit(broker.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (LIMIT_BYTES, hard))  # a write beyond it is an error from now on
+    resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (LIMIT_BYTES, hard))  # no write beyond it from now on
     client.send(encode_method(spec.Basic.Publish(routing_key="q"), 1) + encode_content(1, b"lost", PERSISTENT))
     try:
         raise AssertionError(f"answered {client.read_method()}")
