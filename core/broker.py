@@ -31,10 +31,11 @@ from core.publish import Publisher
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
 from core.queue.levels import Levels
+from core.quorum import QuorumQueue
 from core.replies import Replies
 from core.schedule import Schedule
 from core.state.apply import Applier
-from core.state.arguments import MAX_PRIORITY, SINGLE_ACTIVE, STREAM, ArgumentCodec, table_of
+from core.state.arguments import MAX_PRIORITY, SINGLE_ACTIVE, ArgumentCodec, table_of
 from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
@@ -46,12 +47,13 @@ from core.state.replay import LoggedQueue
 from core.state.restore import Restored, restore
 from core.state.retain import Retainer
 from core.state.snapshot import read_chunk
+from core.state.type_arguments import QUORUM, STREAM
 from core.stream import Stream
 from core.topology import Topology, random_name
 from core.turn import Turn
 
 DEFAULT_VHOST = "/"
-KINDS = {STREAM: Stream, DELAYED: DelayedQueue}  # queue types with a class of their own
+KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue types with a class of their own
 
 
 class Disk(NamedTuple):

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from core.state.arguments import ALTERNATE, CLASSIC, QUORUM
+from core.state.arguments import ALTERNATE
 from core.state.records import EXCHANGE, QUEUE, QueueFact
 from core.state.settings import SETTINGS, QueueSettings, is_served, settings_of
+from core.state.type_arguments import CLASSIC, QUORUM, STREAM
 
-STREAM = "stream"
 APPLY_TO = {  # what a policy may apply to -> kinds of object, and of queue
     "all": (QUEUE, EXCHANGE, CLASSIC, QUORUM, STREAM),
     "queues": (QUEUE, CLASSIC, QUORUM, STREAM),

@@ -11,10 +11,7 @@ from typing import Any
 
 from core.errors import AccessRefused, LimitReached, NotFound, NotSupported, PreconditionFailed
 from core.state.arguments import (
-    CLASSIC,
     QUEUE_TYPE,
-    QUORUM,
-    STREAM,
     block_of,
     check_consumer_arguments,
     check_equivalent,
@@ -26,7 +23,7 @@ from core.state.changes import RESERVED, Changes, check_owner, locked, queue_tit
 from core.state.delayed import DELAYED, DELAYED_NAME
 from core.state.model import VirtualHost
 from core.state.records import QueueFact, QueuesDeleted, VhostFact, VhostRemoved
-from core.state.stream_arguments import check_stream
+from core.state.type_arguments import CLASSIC, STREAM, check_properties, check_unnamed
 
 NAME_BYTES = 16  # of randomness in a generated name: 22 characters
 
@@ -133,8 +130,10 @@ class Topology:
         allowed(name) may refuse."""
         name = stripped(name)
         arguments = arguments or {}
+        queue_type = arguments.get(QUEUE_TYPE, CLASSIC)
         durable = durable and not exclusive
         if not name:
+            check_unnamed(queue_type)
             name = random_name("amq.gen-", self._ports.random_bytes)
             if allowed is not None:
                 allowed(name)
@@ -150,12 +149,8 @@ class Topology:
             where = f"queue limit in vhost '{vhost.name}' ({vhost.max_queues}) is reached"
             raise LimitReached(f"cannot declare queue '{name}': {where}")
         title = queue_title(vhost, name)
-        queue_type = arguments.get(QUEUE_TYPE, CLASSIC)
-        if queue_type == STREAM:
-            check_stream(title, (durable, exclusive, auto_delete), arguments)
         check_queue_arguments(self._codec, arguments, title)
-        if queue_type == QUORUM:
-            _check_quorum(title, durable, exclusive, auto_delete)
+        check_properties(title, queue_type, (durable, exclusive, auto_delete))
         self._changes.check_limit(QueueFact, "queues", f"declare {title}")
         facts = self._model.facts
         fact = QueueFact(
@@ -280,10 +275,3 @@ class Topology:
             self._delete_queues(vhost, [queue])
             return None
         return queue
-
-
-def _check_quorum(title: str, durable: bool, exclusive: bool, auto_delete: bool) -> None:
-    """Raises PreconditionFailed for what a quorum queue cannot be."""
-    for wrong, name in ((auto_delete, "auto-delete"), (exclusive, "exclusive-owner"), (not durable, "non-durable")):
-        if wrong:
-            raise PreconditionFailed(f"invalid property '{name}' for {title}")

@@ -1,6 +1,7 @@
 from core.log.tail cimport Tail
 from core.message cimport Message
 from core.queue.consumer cimport Source
+from core.queue.counts cimport Counts
 from core.queue.cursor cimport Cursor
 from core.queue.held cimport Held
 from core.queue.index cimport Index
@@ -18,6 +19,7 @@ cdef class Stock(Source):
     cdef readonly bint durable
     cdef readonly Index index
     cdef readonly Cursor cursor
+    cdef readonly Counts counts
     cdef readonly Held held
     cdef public Levels levels
     cdef public long long next, redelivered_below

@@ -41,7 +41,7 @@ class Stock(Source):
 
     `wake_at(queue, ms)` asks for expire() at a time; `cold(queue, offset)` asks for a message that is not in memory:
     it fills `ahead`, clears `reading` and activates the queue. dead_letter = (exchange, routing key or None) or
-    None, `letters` takes what goes there, `burying` = how many are on their way.
+    None, `letters` takes what goes there, `burying` = how many are on their way. counts: of a quorum queue.
     """
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
@@ -54,6 +54,7 @@ class Stock(Source):
         self.held = None if durable else Held()
         self.cursor = Cursor()
         self.levels = None  # of a queue with priorities: before anything is in it
+        self.counts = None
         self.next = self.redelivered_below = 0
         self._returned = []
         self.ready = self.unacked = 0

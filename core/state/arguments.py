@@ -11,12 +11,11 @@ from typing import Any, Protocol
 
 from core.errors import PreconditionFailed
 from core.state.stream_arguments import MAX_AGE, MAX_BYTES, OF_A_STREAM, check_max_age
+from core.state.type_arguments import CLASSIC, NOT_FOR, QUEUE_TYPES, STREAM, check_names
 
 DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY = "x-dead-letter-exchange", "x-dead-letter-routing-key"
 TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-type", "alternate-exchange"
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
-CLASSIC, QUORUM, STREAM = "classic", "quorum", "stream"
-QUEUE_TYPES = (CLASSIC, QUORUM, STREAM)
 MAX_PRIORITY, PRIORITY_MAX = "x-max-priority", 255
 MS_MAX = 1 << 53  # so that any time plus it is a time
 INTEGERS = frozenset(("byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"))
@@ -24,7 +23,6 @@ NOT_SERVED = (
     "x-max-length",
     "x-max-length-bytes",
     "x-overflow",
-    "x-delivery-limit",
     "x-consumer-timeout",
     "x-message-deduplication",
 )
@@ -126,6 +124,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     "x-max-in-memory-length": _integer,
     "x-max-in-memory-bytes": _integer,
     "x-quorum-initial-group-size": _positive,
+    "x-delivery-limit": _any_integer,  # as from RabbitMQ 4.0 below 0 = no limit; before, any value was taken
     MAX_AGE: check_max_age,
     MAX_BYTES: _integer,
     "x-stream-max-segment-size-bytes": _integer,
@@ -138,19 +137,26 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
 COMPARED = (*CHECKS, *NOT_SERVED)
 
 
+def _check_value(codec: ArgumentCodec, arguments: dict[str, Any], name: str, title: str) -> None:
+    if name in arguments:
+        wrong = CHECKS[name](codec.type_name(arguments[name]), arguments[name])
+        if wrong is not None:
+            raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
+
+
 def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
-    """Raises PreconditionFailed for an argument of a new queue that cannot be. title: `queue 'q' in vhost '/'`."""
-    for name, check in CHECKS.items():
-        if name in arguments:
-            wrong = check(codec.type_name(arguments[name]), arguments[name])
-            if wrong is not None:
-                raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
+    """Raises PreconditionFailed for an argument of a new queue that cannot be: a value of its type's own, then one of
+    another type. title: `queue 'q' in vhost '/'`."""
+    _check_value(codec, arguments, QUEUE_TYPE, title)
+    queue_type = arguments.get(QUEUE_TYPE, CLASSIC)
+    for name in CHECKS:
+        if name not in NOT_FOR[queue_type]:
+            _check_value(codec, arguments, name, title)
     if DEAD_LETTER_KEY in arguments and DEAD_LETTER_EXCHANGE not in arguments:
         raise PreconditionFailed(f"invalid arg '{DEAD_LETTER_KEY}' for {title}: routing_key_but_no_dlx_defined")
-    if MAX_PRIORITY in arguments and arguments.get(QUEUE_TYPE) == QUORUM:
-        raise PreconditionFailed(f"invalid arg '{MAX_PRIORITY}' for {title} of queue type rabbit_quorum_queue")
+    check_names(title, queue_type, arguments)
     for name in NOT_SERVED:
-        if name in arguments and not (name == MAX_BYTES and arguments.get(QUEUE_TYPE) == STREAM):
+        if name in arguments and not (name == MAX_BYTES and queue_type == STREAM):
             raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")
 
 

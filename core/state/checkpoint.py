@@ -228,6 +228,8 @@ class Checkpointer:
         frozen.tails[queue.id] = tail
         watermark = max(queue.next, queue.redelivered_below)
         meta = QueueMeta(index.begin, index.end, cursor.floor, watermark, tail, runs_of(stored), cursor.ranges())
+        if queue.counts is not None:
+            meta.counts = queue.counts.pairs()
         frozen.puts["queues"].append(queue_row(queue.id, meta))
         self._retainer.look(queue)
 

@@ -8,7 +8,10 @@ cdef class DoneWriter:
     cdef list _bodies
     cpdef add(self, long long queue_id, list runs)
     cpdef list take(self)
+    cdef Py_ssize_t _begin(self, long long queue_id, Py_ssize_t count) except? -1
     cdef _add_some(self, long long queue_id, list runs)
+    cpdef add_counts(self, long long queue_id, list counts)
+    cdef _add_some_counts(self, long long queue_id, list counts)
 
 
 cpdef list gather(list settled, dict touched, DoneWriter writer)

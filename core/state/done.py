@@ -2,7 +2,8 @@
 
     (varint queue id, varint n, n * (varint start - end of the range before it, varint length))*
 
-The first range of a queue counts from 0. Acks, purges and expiries all come as such ranges [start, end).
+The first range of a queue counts from 0. Acks, purges and expiries all come as such ranges [start, end). A length of 0
+settles nothing: a varint follows, how often the message at that offset has come back until now.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ else:
     from core.wire import put_varint, rd_varint, varint_size
 
 BODY_BYTES_MAX = 64 << 10
-RANGE_BYTES_MAX = cython.declare(cython.Py_ssize_t, 20)
+RANGE_BYTES_MAX = cython.declare(cython.Py_ssize_t, 20)  # a count is smaller: 9 bytes hold any offset
 RANGES_AT_ONCE = cython.declare(cython.Py_ssize_t, 100)
 
 
@@ -47,16 +48,22 @@ class DoneWriter:
             first += RANGES_AT_ONCE
 
     @cython.cfunc
+    @cython.exceptval(-1)
+    def _begin(self, queue_id: cython.longlong, count: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Where the ranges or counts of one queue go, so many of them; a body that is too full for them is closed."""
+        if self._at + RANGE_BYTES_MAX * (count + 1) > self.body_bytes_max:
+            self._bodies.append(bytes(self._buffer[: self._at]))
+            self._at = 0
+        b: cython.p_uchar = self._buffer
+        return put_varint(b, put_varint(b, self._at, queue_id), count)
+
+    @cython.cfunc
     def _add_some(self, queue_id: cython.longlong, runs: list):
         """A part of one queue's ranges that fits an empty body for sure."""
         if not runs:
             return
-        if self._at + RANGE_BYTES_MAX * (len(runs) + 1) > self.body_bytes_max:
-            self._bodies.append(bytes(self._buffer[: self._at]))
-            self._at = 0
+        at: cython.Py_ssize_t = self._begin(queue_id, len(runs))
         b: cython.p_uchar = self._buffer
-        at: cython.Py_ssize_t = put_varint(b, self._at, queue_id)
-        at = put_varint(b, at, len(runs))
         last: cython.longlong = 0
         start: cython.longlong
         end: cython.longlong
@@ -66,6 +73,27 @@ class DoneWriter:
             at = put_varint(b, at, start - last)
             at = put_varint(b, at, end - start)
             last = end
+        self._at = at
+
+    @cython.ccall
+    def add_counts(self, queue_id: cython.longlong, counts: list):
+        """[(offset, how often it came back)] of one queue, ascending."""
+        first: cython.Py_ssize_t
+        for first in range(0, len(counts), RANGES_AT_ONCE):
+            self._add_some_counts(queue_id, counts[first : first + RANGES_AT_ONCE])
+
+    @cython.cfunc
+    def _add_some_counts(self, queue_id: cython.longlong, counts: list):
+        at: cython.Py_ssize_t = self._begin(queue_id, len(counts))
+        b: cython.p_uchar = self._buffer
+        last: cython.longlong = 0
+        offset: cython.longlong
+        for count in counts:
+            offset = count[0]
+            at = put_varint(b, at, offset - last)
+            at = put_varint(b, at, 0)
+            at = put_varint(b, at, count[1])
+            last = offset
         self._at = at
 
     @cython.ccall
@@ -92,6 +120,11 @@ def gather(settled: list, touched: dict, writer: DoneWriter) -> list:
             if runs:
                 wrote = True
                 writer.add(queue.id, runs)
+            if queue.counts is not None:
+                counts: list = queue.counts.take()
+                if counts:
+                    wrote = True
+                    writer.add_counts(queue.id, counts)
             touched[queue.id] = queue
     return writer.take() if wrote else []
 
@@ -113,7 +146,8 @@ def merged(runs: list) -> list:
 
 
 def read_done(body: bytes) -> list:
-    """[(queue id, [(start, end), ...]), ...]. Raises ValueError for what DoneWriter never writes."""
+    """[(queue id, [(start, end), ...], [(offset, how often it came back), ...]), ...]. Raises ValueError for what
+    DoneWriter never writes."""
     b: cython.p_uchar = body
     at: cython.Py_ssize_t = 0
     size: cython.Py_ssize_t = len(body)
@@ -126,6 +160,7 @@ def read_done(body: bytes) -> list:
         if count > cython.cast(cython.ulonglong, size - at):
             raise ValueError(f"{count} ranges in {size - at} bytes")
         runs: list = []
+        counts: list = []
         last: cython.ulonglong = 0
         for _ in range(count):
             gap: cython.ulonglong = rd_varint(b, at, size)
@@ -134,8 +169,15 @@ def read_done(body: bytes) -> list:
             at += varint_size(length)
             start: cython.ulonglong = last + gap
             last = start + length
-            if gap >> 62 or length >> 62 or last >> 62 or length == 0:
-                raise ValueError("a range is empty or beyond every offset")
-            runs.append((start, last))
-        found.append((queue_id, runs))
+            if gap >> 62 or length >> 62 or last >> 62:
+                raise ValueError("a range is beyond every offset")
+            if length:
+                runs.append((start, last))
+                continue
+            times: cython.ulonglong = rd_varint(b, at, size)
+            at += varint_size(times)
+            if times == 0 or times >> 62:
+                raise ValueError("a count is none")
+            counts.append((start, times))
+        found.append((queue_id, runs, counts))
     return found

@@ -1,5 +1,6 @@
 from core.log.view cimport View
 from core.message cimport Message
+from core.queue.counts cimport Counts
 from core.queue.cursor cimport Cursor
 from core.queue.delivery cimport Queue
 from core.queue.index cimport Index
@@ -13,6 +14,7 @@ cdef class Slot:
     cdef readonly long long id
     cdef readonly Index index
     cdef readonly Cursor cursor
+    cdef readonly Counts counts
     cdef public long long watermark
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import cython
 
+from core.queue.counts import Counts
 from core.queue.cursor import Cursor
 from core.queue.index import Index
 from core.state.done import read_done
@@ -76,13 +77,25 @@ class LoggedQueue(Queue):
 @cython.final
 @cython.cclass
 class Slot:
-    """What is known of one queue id. watermark: what lies below was delivered before a clean stop, -1 = unknown."""
+    """What is known of one queue id. watermark: what lies below was delivered before a clean stop, -1 = unknown.
+    counts: how often messages came back, or None."""
 
     def __init__(self, queue_id: int):
         self.id = queue_id
         self.index = Index()
         self.cursor = Cursor()
+        self.counts = None
         self.watermark = -1
+
+    def put_counts(self, counts: list) -> None:
+        """[(offset, how often it came back)]."""
+        if self.counts is None:
+            self.counts = Counts()
+        kept: Counts = self.counts
+        for offset, count in counts:
+            if not self.cursor.is_done(offset):
+                kept.put(offset, count)
+        kept.sift(self.cursor)
 
     def begin_at(self, first: int) -> None:
         """A fact says that everything below `first` is done."""
@@ -204,5 +217,7 @@ class Replay:
             for run in item[1]:
                 cursor.settle_range(run[0], run[1])
             cursor.take_runs()
+            if item[2]:
+                slot.put_counts(item[2])
             if cursor.floor - slot.index.begin >= TRIM_UNITS:
                 slot.index.trim(cursor.floor)

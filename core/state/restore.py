@@ -91,6 +91,8 @@ def _restore_slot(tables: Tables, slot: Any, meta: QueueMeta) -> None:
     stored = {number for first, after in meta.stored for number in range(first, after)}
     slot.index.restore(meta.begin, meta.end, stored)
     slot.cursor.restore(meta.floor, meta.above)
+    if meta.counts:
+        slot.put_counts(meta.counts)
     if meta.floor >= meta.end:
         return
     for number in {meta.floor // CHUNK_UNITS, meta.tail} - {-1}:

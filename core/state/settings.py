@@ -138,5 +138,11 @@ def settings_of(arguments: Mapping[str, Any], definition: Mapping[str, Any]) -> 
     for key, setting in SETTINGS.items():
         given = [table[name] for table, name in ((definition, key), (arguments, f"x-{key}")) if name in table]
         if given and setting.field:
-            values[setting.field] = int(min(*given, MS_MAX)) if setting.limit else given[-1]
+            values[setting.field] = _least(given) if setting.limit else given[-1]
     return msgspec.structs.replace(UNSET, **values) if values else UNSET
+
+
+def _least(given: list[int]) -> int:
+    """The lesser of the limits; one below 0 is none (x-delivery-limit)."""
+    limits = [limit for limit in given if limit >= 0]
+    return int(min(*limits, MS_MAX)) if limits else -1

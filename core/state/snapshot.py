@@ -60,6 +60,7 @@ class QueueMeta(msgspec.Struct, array_like=True):
     tail       number of the chunk that fills, -1 = none
     stored     runs [first, after) of the numbers of full chunks
     above      ranges [start, end) done above the floor
+    counts     (offset, how often it came back) of those that did
     """
 
     begin: int
@@ -69,6 +70,7 @@ class QueueMeta(msgspec.Struct, array_like=True):
     tail: int
     stored: list[tuple[int, int]]
     above: list[tuple[int, int]]
+    counts: list[tuple[int, int]] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -1,4 +1,4 @@
-"""What a stream may be declared with, and where a consumer of one may begin, in RabbitMQ's words when it may not.
+"""How long a stream keeps its messages, and where a consumer of one may begin, in RabbitMQ's words when it may not.
 
 Texts and values as RabbitMQ 3.10 answers them (deps/rabbit/src/rabbit_stream_queue.erl); where that version ends the
 connection with an internal error, the value is refused like any other bad one.
@@ -13,23 +13,6 @@ from core.errors import PreconditionFailed
 
 MAX_AGE, MAX_BYTES = "x-max-age", "x-max-length-bytes"
 OF_A_STREAM = "of queue type rabbit_stream_queue"
-NOT_FOR_STREAMS = (
-    "x-message-ttl",
-    "x-expires",
-    "x-max-length",
-    "x-overflow",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-max-priority",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-queue-mode",
-    "x-queue-version",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-quorum-initial-group-size",
-)
 UNIT_SECONDS = {"Y": 365 * 86400, "M": 30 * 86400, "D": 86400, "h": 3600, "m": 60, "s": 1}
 _SPAN = re.compile(r"([0-9]{1,9})([YMDhms])")
 
@@ -45,17 +28,6 @@ def check_max_age(kind: str, value: Any) -> str | None:
     if kind != "longstr":
         return f"{{unacceptable_type,{kind}}}"
     return "invalid_max_age" if isinstance(value, bytes) or span_ms(value) < 0 else None
-
-
-def check_stream(title: str, properties: tuple[bool, bool, bool], arguments: dict[str, Any]) -> None:
-    """Raises PreconditionFailed for what a stream cannot be. properties: durable, exclusive, auto-delete."""
-    durable, exclusive, auto_delete = properties
-    for wrong, name in ((auto_delete, "auto-delete"), (exclusive, "exclusive-owner"), (not durable, "non-durable")):
-        if wrong:
-            raise PreconditionFailed(f"invalid property '{name}' for {title}")
-    for name in NOT_FOR_STREAMS:
-        if name in arguments:
-            raise PreconditionFailed(f"invalid arg '{name}' for {title} {OF_A_STREAM}")
 
 
 def beginning(title: str, kind: str, value: Any, now_ms: int) -> tuple[str, int]:

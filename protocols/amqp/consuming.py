@@ -5,6 +5,7 @@ from __future__ import annotations
 import cython
 
 from core.errors import AccessRefused, LimitReached, NotAllowed, NotFound, NotSupported, PreconditionFailed
+from core.quorum import QuorumQueue
 from core.state.arguments import PRIORITY
 from core.stream import Stream
 from protocols.amqp.errors import AmqpError
@@ -78,7 +79,6 @@ class AmqpConsumer(Consumer):
         self._consuming.queue_gone(self)
 
 
-@cython.final
 @cython.cclass
 class Getter(Consumer):
     """One basic.get: takes one message, now or when it was read from the disk. done() lets the channel go on."""
@@ -202,10 +202,7 @@ class Consuming:
         if len(self.consumers) >= limit:
             raise LimitReached(f"number of consumers on this channel has reached the limit ({limit})")
         options = (method.no_ack, method.exclusive, method.arguments)
-        if isinstance(queue, Stream):
-            consumer = self._stream_consumer(queue, tag, options)
-        else:
-            consumer = AmqpConsumer(queue, self, tag, options)
+        consumer = self._new_consumer(queue, tag, options)
         if not method.nowait:
             self.output.method(self.channel, encode(BasicConsumeOk(tag)))
         self.consumers[tag] = consumer
@@ -226,9 +223,13 @@ class Consuming:
         self.consumers[tag] = consumer
         self.replies.add_consumer(consumer)
 
-    def _stream_consumer(self, queue: Stream, tag: str, options: tuple) -> AmqpConsumer:
-        from protocols.amqp import streaming  # it builds on this module
+    def _new_consumer(self, queue: Queue, tag: str, options: tuple) -> AmqpConsumer:
+        from protocols.amqp import counting, streaming  # they build on this module
 
+        if isinstance(queue, QuorumQueue):
+            return counting.CountedConsumer(queue, self, tag, options)
+        if not isinstance(queue, Stream):
+            return AmqpConsumer(queue, self, tag, options)
         no_ack, _, arguments = options
         title = f"queue '{queue.name}' in vhost '{self.vhost.name}'"
         streaming.check_consume(title, no_ack, self.prefetch)
@@ -270,9 +271,16 @@ class Consuming:
         if any(consumer.exclusive for consumer in queue.consumers):
             raise in_exclusive_use(queue, self.vhost)
         self.broker.topology.queue_used(self.vhost, queue)
-        getter = Getter(queue, self, method.no_ack, done)
+        getter = self._new_getter(queue, method.no_ack, done)
         queue.park(getter)
         return getter
+
+    def _new_getter(self, queue: Queue, no_ack: bool, done) -> Getter:
+        if not isinstance(queue, QuorumQueue):
+            return Getter(queue, self, no_ack, done)
+        from protocols.amqp import counting  # it builds on this module
+
+        return counting.CountedGetter(queue, self, no_ack, done)
 
     def _readable(self, name: str) -> Queue:
         self.broker.access.check(self.user.name, self.vhost.name, "queue", name, "read")

@@ -5,8 +5,15 @@ flags u16 | properties | headers: size u32, (name, type, value)* | properties
 
 from __future__ import annotations
 
+import cython
+
 from protocols.amqp.properties import decode_properties, encode_properties, scan
 from protocols.amqp.tables import Int64L
+
+if cython.compiled:
+    from cython.cimports.core.message import Message, new_message
+else:
+    from core.message import Message, new_message
 
 NO_PROPERTIES = b"\0\0"
 _HEADERS_FLAG = 0x2000
@@ -34,3 +41,12 @@ def with_long(block: bytes, name: str, value: int) -> bytes:
             at += 1 + block[at]
     table = len(entry).to_bytes(4, "big") + entry
     return (flags | _HEADERS_FLAG).to_bytes(2, "big") + block[2:at] + table + block[at:]
+
+
+@cython.ccall
+def annotated(message: Message, name: str, value: cython.longlong) -> Message:
+    """The message as one delivery shows it, with one header more: the message itself is shared by its queues."""
+    header: bytes = with_long(message.header, name, value)
+    return new_message(
+        message.vhost, message.exchange, message.routing_key, header, message.body, message.body_size
+    )

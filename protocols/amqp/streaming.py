@@ -6,15 +6,16 @@ import cython
 
 from core.errors import NotSupported, PreconditionFailed
 from core.state.stream_arguments import beginning
-from protocols.amqp.headers import with_long
 from protocols.amqp.tables import type_name
 
 if cython.compiled:
-    from cython.cimports.core.message import Message, new_message
+    from cython.cimports.core.message import Message
     from cython.cimports.protocols.amqp.consuming import AmqpConsumer
+    from cython.cimports.protocols.amqp.headers import annotated
 else:
-    from core.message import Message, new_message
+    from core.message import Message
     from protocols.amqp.consuming import AmqpConsumer
+    from protocols.amqp.headers import annotated
 
 OFFSET = "x-stream-offset"
 
@@ -27,11 +28,7 @@ class StreamConsumer(AmqpConsumer):
     @cython.ccall
     def deliver(self, message: Message, offset: cython.longlong, redelivered: cython.bint):
         """basic.deliver with the header x-stream-offset."""
-        header: bytes = with_long(message.header, OFFSET, offset)
-        copy: Message = new_message(
-            message.vhost, message.exchange, message.routing_key, header, message.body, message.body_size
-        )
-        AmqpConsumer.deliver(self, copy, offset, redelivered)
+        AmqpConsumer.deliver(self, annotated(message, OFFSET, offset), offset, redelivered)
 
 
 def check_consume(title: str, no_ack: bool, prefetch: int) -> None:

@@ -25,7 +25,7 @@ def test_what_was_settled_is_read_back_whatever_the_bound(settled, body_bytes_ma
     assert all(0 < len(body) <= body_bytes_max for body in bodies) and writer.take() == []
     found, wanted = {}, {}
     for body in bodies:
-        for queue_id, runs in read_done(body):
+        for queue_id, runs, _ in read_done(body):
             found.setdefault(queue_id, []).extend(runs)
     for queue_id, runs in settled:
         wanted.setdefault(queue_id, []).extend(runs)
@@ -43,8 +43,9 @@ def test_the_bytes_are_those_of_the_specification():
 @given(st.binary(max_size=40))
 def test_any_bytes_are_read_or_refused(body):
     try:
-        for _, runs in read_done(body):
+        for _, runs, counts in read_done(body):
             assert all(0 <= start < end for start, end in runs)
+            assert all(offset >= 0 < count for offset, count in counts)
     except ValueError:
         pass
 

@@ -1,0 +1,13 @@
+from core.queue.cursor cimport Cursor
+
+
+cdef class Counts:
+    cdef dict _counts
+    cdef set _changed
+    cdef Py_ssize_t _sift_at
+    cpdef long long of(self, long long offset) except? -1
+    cpdef add(self, long long offset)
+    cpdef put(self, long long offset, long long count)
+    cpdef forget(self, long long offset)
+    cpdef list take(self)
+    cpdef sift(self, Cursor cursor)

@@ -1,0 +1,5 @@
+from core.state.replay cimport LoggedQueue
+
+
+cdef class QuorumQueue(LoggedQueue):
+    cdef readonly long long delivery_limit

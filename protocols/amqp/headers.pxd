@@ -1,0 +1,4 @@
+from core.message cimport Message
+
+
+cpdef Message annotated(Message message, str name, long long value)
