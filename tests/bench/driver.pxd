@@ -22,6 +22,7 @@ cdef class Publisher(Endpoint):
     cdef bytes _message
     cdef bytearray _block
     cdef object _block_view
+    cdef long long _cycle_bytes
     cdef long long _window
     cdef readonly long long limit
     cdef long long _sent_bytes
@@ -54,5 +55,6 @@ cdef class Consumer(Endpoint):
     cdef long long _unacked
     cdef bint _stamped
     cdef bint _first_body
+    cdef int _answer
 
     cdef int _received(self) except? -1

@@ -29,9 +29,11 @@ UNLIMITED = 1 << 60
 
 METHOD, HEADER, BODY, HEARTBEAT, FRAME_END = 1, 2, 3, 8, 0xCE
 DELIVER, ACK, NACK, RETURN = 60 << 16 | 60, 60 << 16 | 80, 60 << 16 | 120, 60 << 16 | 50
+COMMIT_OK = 90 << 16 | 21
 CONNECTION_CLOSE, CHANNEL_CLOSE = 10 << 16 | 50, 20 << 16 | 40
 BLOCKED, UNBLOCKED, CONSUME_OK = 10 << 16 | 60, 10 << 16 | 61, 60 << 16 | 21
-ACK_MULTIPLE = struct.Struct(">BHIHHQBB")
+ACK_OR_NACK = struct.Struct(">BHIHHQBB")
+MULTIPLE = 1  # and not to be queued again
 STAMP = struct.Struct(">q")
 
 
@@ -147,17 +149,23 @@ class Endpoint:
 
 @cython.cclass
 class Publisher(Endpoint):
-    """Sends one message over and over, at most `window` ahead of its confirms (0: no confirms, as fast as it goes).
+    """Sends messages over and over, at most `window` ahead of their confirms (0: no confirms, as fast as it goes).
 
-    message: the frames of one publish. sent() and confirmed() count since the start; `limit` is where it stops.
+    messages: for each the frames of one publish, or of one transaction with its tx.commit, whose commit-ok confirms it;
+    all of one length. sent() and confirmed() count since the start; `limit` is where it stops.
     """
 
-    def __init__(self, sock, unread: bytes, message: bytes, window: int) -> None:
+    def __init__(self, sock, unread: bytes, messages: list[bytes], window: int) -> None:
         super().__init__(sock, unread)
         if not 0 <= window < WINDOW_MAX:
             raise ValueError(f"window: {window} is not within 0..{WINDOW_MAX - 1}")
+        message = messages[0]
+        if len({len(each) for each in messages}) > 1:
+            raise ValueError("messages: not all are of the same length")
         self._message = message
-        self._block = bytearray(message * max(2, BLOCK_BYTES // len(message)))
+        cycle = b"".join(messages)
+        self._cycle_bytes = len(cycle)
+        self._block = bytearray(cycle * max(2, BLOCK_BYTES // len(cycle)))
         self._block_view = memoryview(self._block)
         self._window = window
         self.limit = UNLIMITED // len(message)
@@ -197,7 +205,7 @@ class Publisher(Endpoint):
         at: cython.Py_ssize_t
         stop: cython.Py_ssize_t
         while self._sent_bytes < upto * size and sends:
-            at = self._sent_bytes % size
+            at = self._sent_bytes % self._cycle_bytes
             stop = min(len(self._block), at + upto * size - self._sent_bytes)
             try:
                 self._sent_bytes += self.sock.send(self._block_view[at:stop])
@@ -227,6 +235,8 @@ class Publisher(Endpoint):
         b: cython.p_uchar = self._unread
         if name == NACK:
             raise LoadError(f"the broker did not store message {rd64(b, at)}")
+        if name == COMMIT_OK:
+            return self._settle(self._floor + 1, False)
         if name != ACK:
             return self._refused(name, at)
         return self._settle(rd64(b, at), b[at + 8] & 1)
@@ -269,7 +279,7 @@ class PacedPublisher(Publisher):
 
     def __init__(self, sock, unread: bytes, message: bytes, window: int, pace: tuple[int, int]) -> None:
         """pace: (nanoseconds between messages, where in `message` the body begins)."""
-        super().__init__(sock, unread, message, window)
+        super().__init__(sock, unread, [message], window)
         self._interval, self._stamp_at = pace
         self.next_due = time.monotonic_ns() + self._interval
         self.late_ns = Histogram()
@@ -298,10 +308,16 @@ class PacedPublisher(Publisher):
 @cython.final
 @cython.cclass
 class Consumer(Endpoint):
-    """Counts deliveries; acknowledges every `ack_every` of them with one multiple ack (0: the broker expects none)."""
+    """Counts deliveries; acknowledges every `ack_every` of them with one multiple ack (0: the broker expects none).
 
-    def __init__(self, sock, unread: bytes, body_bytes: int, ack_every: int, *, stamped: bool = False) -> None:
+    rejects: with a nack instead, so that they go to the dead letter exchange.
+    """
+
+    def __init__(
+        self, sock, unread: bytes, body_bytes: int, ack_every: int, *, stamped: bool = False, rejects: bool = False
+    ) -> None:
         super().__init__(sock, unread)
+        self._answer = 120 if rejects else 80
         self.received = 0
         self.latency_ns = Histogram()
         self._tag = 0
@@ -354,6 +370,6 @@ class Consumer(Endpoint):
         self.received += 1
         self._unacked += 1
         if self._ack_every and self._unacked >= self._ack_every:
-            self._out += ACK_MULTIPLE.pack(METHOD, 1, 13, 60, 80, self._tag, 1, FRAME_END)
+            self._out += ACK_OR_NACK.pack(METHOD, 1, 13, 60, self._answer, self._tag, MULTIPLE, FRAME_END)
             self._unacked = 0
         return 0

@@ -6,17 +6,18 @@ import gc
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from tests.bench.broker import Broker
 from tests.bench.load import Load
 from tests.bench.procfs import Usage, usage
-from tests.bench.session import LoadError, Session, publish_frames
+from tests.bench.session import LoadError, Session, frame, publish_frames
 
 SETTLE_SECONDS = 30.0  # for what was sent to be confirmed and delivered, after the measured seconds
 SLICE_SECONDS = 0.5  # how often memory is looked at
+COMMIT = frame(1, 1, b"\0\x5a\0\x14")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class Shape:
 
     window: messages ahead of their confirms (0: no confirms). prefetch 0: no acks. lanes: each a queue with a publisher
     and a consumer of its own. fanout: queues behind one publisher. rate: messages per second (0: as fast as it goes).
+    transaction: messages between two tx.commits (0: none), confirmed by the commit-ok. priorities: of as many levels
+    the messages are, in turn (0: none). expiration: each message's, in ms. arguments: of the queue. dead: the consumer
+    measured is that of the dead letters, which another one rejects ("rejected") or which expire ("expired").
     """
 
     body_bytes: int
@@ -37,6 +41,11 @@ class Shape:
     rate: int = 0
     publish: bool = True
     consume: bool = True
+    transaction: int = 0
+    priorities: int = 0
+    expiration: str = ""
+    arguments: dict[str, int | str] = field(default_factory=dict)
+    dead: str = ""
 
 
 class Run:
@@ -50,22 +59,30 @@ class Run:
         stem = queue or f"bench-{os.getpid()}-{time.monotonic_ns()}"
         self._exchange = stem if shape.fanout else ""
         self._queues = [stem] if queue else [f"{stem}-{at}" for at in range(shape.fanout or shape.lanes)]
+        self._dead = [f"{queue}-dead" for queue in self._queues] if shape.dead else []
         self.publishers: list[Any] = []
         self.consumers: list[Any] = []
 
     def __enter__(self) -> Run:
-        endpoints = []
+        shape = self._shape
         with Session(self._broker.address) as session:
+            for queue in self._dead:
+                session.declare_queue(queue, durable=shape.persistent)
             for queue in self._queues:
-                session.declare_queue(queue, durable=self._shape.persistent)
+                letters: dict[str, int | str] = {}
+                if shape.dead:
+                    letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{queue}-dead"}
+                session.declare_queue(queue, durable=shape.persistent, arguments=shape.arguments | letters)
             if self._exchange:
                 session.declare_fanout(self._exchange, self._queues)
-        if self._shape.consume:
-            self.consumers = [self._consumer(queue) for queue in self._queues]
-        if self._shape.publish:
-            self.publishers = [self._publisher(at) for at in range(self._shape.lanes)]
-        endpoints = self.consumers + self.publishers
-        self.load = Load(endpoints)
+        rejecters = []
+        if shape.dead == "rejected":
+            rejecters = [self._consumer(queue, rejects=True) for queue in self._queues]
+        if shape.consume:
+            self.consumers = [self._consumer(queue) for queue in self._dead or self._queues]
+        if shape.publish:
+            self.publishers = [self._publisher(at) for at in range(shape.lanes)]
+        self.load = Load(self.consumers + rejecters + self.publishers)
         gc.collect()
         gc.disable()
         return self
@@ -77,41 +94,51 @@ class Run:
             return
         expected = (OSError, LoadError) if exc[0] else ()  # what went wrong first is what is reported
         with suppress(*expected), Session(self._broker.address) as session:
-            for queue in self._queues:
+            for queue in self._queues + self._dead:
                 session.delete_queue(queue)
             if self._exchange:
                 session.delete_exchange(self._exchange)
 
-    def _consumer(self, queue: str) -> Any:
+    def _consumer(self, queue: str, *, rejects: bool = False) -> Any:
         shape = self._shape
         session = Session(self._broker.address)
         session.consume(queue, prefetch=shape.prefetch)
         session.sock.setblocking(False)
         ack_every = shape.ack_every if shape.prefetch else 0
         stamped = bool(shape.rate)
-        return self._driver.Consumer(session.sock, session.unread, shape.body_bytes, ack_every, stamped=stamped)
+        made = self._driver.Consumer
+        return made(session.sock, session.unread, shape.body_bytes, ack_every, stamped=stamped, rejects=rejects)
 
     def _publisher(self, lane: int) -> Any:
         shape = self._shape
         session = Session(self._broker.address)
-        if shape.window:
+        if shape.transaction:
+            session.select_transactions()
+        elif shape.window:
             session.confirm()
         session.sock.setblocking(False)
         key = "" if self._exchange else self._queues[lane]
         body = bytes(at * 7 & 0xFF for at in range(shape.body_bytes))
-        message, body_at = publish_frames(self._exchange, key, body, persistent=shape.persistent)
+        durable, expiration = shape.persistent, shape.expiration
+        message, body_at = publish_frames(self._exchange, key, body, persistent=durable, expiration=expiration)
         if shape.rate:
             pace = (1_000_000_000 // shape.rate, body_at)
             return self._driver.PacedPublisher(session.sock, session.unread, message, shape.window, pace)
-        return self._driver.Publisher(session.sock, session.unread, message, shape.window)
+        messages, window = [message], shape.window
+        if shape.priorities:
+            levels = range(shape.priorities)
+            messages = [publish_frames("", key, body, persistent=durable, priority=level)[0] for level in levels]
+        elif shape.transaction:
+            messages, window = [message * shape.transaction + COMMIT], window // shape.transaction
+        return self._driver.Publisher(session.sock, session.unread, messages, window)
 
     def sent(self) -> int:
         """Messages sent since the start."""
-        return sum(publisher.sent() for publisher in self.publishers)
+        return sum(publisher.sent() for publisher in self.publishers) * (self._shape.transaction or 1)
 
     def confirmed(self) -> int:
         """Messages confirmed since the start."""
-        return sum(publisher.confirmed() for publisher in self.publishers)
+        return sum(publisher.confirmed() for publisher in self.publishers) * (self._shape.transaction or 1)
 
     def received(self) -> int:
         """Deliveries received since the start."""

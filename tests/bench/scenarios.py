@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,7 @@ from tests.bench.broker import Broker
 from tests.bench.procfs import usage
 from tests.bench.runs import SLICE_SECONDS, Run, Shape, Stretch
 from tests.bench.session import LoadError, Session
+from tests.bench.targets import CPU
 
 Row = tuple[str, dict[str, Any]]
 BACKLOG_SECONDS = 300.0  # at most, for the fill and for the drain
@@ -22,6 +23,7 @@ REST_SECONDS = 3.0  # before memory at rest is looked at
 IDLE_SECONDS = 10.0
 LATENCY_RUNS = 5
 LATENCY_WARMUP_SECONDS = 2.0
+PATH_WARMUP_SECONDS = 2.0
 DURABLE = Shape(body_bytes=1024, persistent=True, window=1000, prefetch=500, ack_every=1)
 SHAPES = {
     "transient-100-window": Shape(body_bytes=100, window=1000, prefetch=500, ack_every=50),
@@ -31,6 +33,13 @@ SHAPES = {
     "driver-fanout-10": Shape(body_bytes=16, fanout=10),
     "window-1": Shape(body_bytes=1024, persistent=True, window=1, consume=False),
     "latency": Shape(body_bytes=1024, persistent=True, window=65535, prefetch=500, ack_every=1, rate=5000),
+}
+PATHS = {  # each beside DURABLE, which it differs from in what its name says
+    "ttl": replace(DURABLE, arguments={"x-message-ttl": 60_000}, expiration="30000"),
+    "expired": replace(DURABLE, arguments={"x-message-ttl": 20}, dead="expired"),
+    "dead-letter": replace(DURABLE, dead="rejected"),
+    "priority-5": replace(DURABLE, arguments={"x-max-priority": 5}, priorities=5),
+    "tx-50": replace(DURABLE, transaction=50),
 }
 FILL = Shape(body_bytes=1024, persistent=True, window=1000, consume=False)
 DRAIN = Shape(body_bytes=1024, persistent=True, prefetch=500, ack_every=50, publish=False)
@@ -53,8 +62,9 @@ class Bench:
 class Scenario:
     """One entry of the list. disk_mb: what it may need on the disk, for each broker. runs: at least so many.
 
-    extra_s: about what one run takes beyond warm-up and measuring; this and disk_mb grow with the backlog, if
-    `of_backlog`. stands_for: the PerfTest scenario whose shape this one has, and which it is run in place of.
+    stretches: how often `Bench.seconds` are measured in one run. extra_s: about what one run takes beyond warm-up and
+    measuring; this and disk_mb grow with the backlog, if `of_backlog`. stands_for: the PerfTest scenario whose shape
+    this one has, and which it is run in place of.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Scenario:
     measure: Callable[[Bench, Broker], Iterator[Row]]
     disk_mb: int = 0
     runs: int = 1
+    stretches: int = 1
     extra_s: float = 8
     of_backlog: bool = False
     stands_for: str = ""
@@ -70,7 +81,7 @@ class Scenario:
     def needs(self, bench: Bench, runs: int) -> tuple[float, float]:
         """About how many seconds all runs take on one broker, and MiB of disk at most."""
         scale = bench.backlog / 1e6 if self.of_backlog else 1
-        seconds = bench.warmup + bench.seconds + self.extra_s * scale
+        seconds = bench.warmup + bench.seconds * self.stretches + self.extra_s * scale
         return seconds * max(runs, self.runs), self.disk_mb * scale
 
 
@@ -108,6 +119,21 @@ def latency(bench: Bench, broker: Broker) -> Iterator[Row]:
     """5,000 messages a second, each timed from the moment it was due to be sent to its delivery."""
     with Run(bench.driver, broker, SHAPES["latency"]) as run:
         yield "latency", run.measure(LATENCY_WARMUP_SECONDS, bench.seconds)
+
+
+def paths(bench: Bench, broker: Broker) -> Iterator[Row]:
+    """TTL, dead letters, priorities and transactions, each over the plain durable path measured right before it."""
+    for name, shape in PATHS.items():
+        plain = path(bench, broker, DURABLE)
+        yield "plain", plain
+        result = path(bench, broker, shape)
+        yield name, result | {"cpu_of_plain": round(result[CPU] / plain[CPU], 2)}
+
+
+def path(bench: Bench, broker: Broker, shape: Shape) -> dict[str, Any]:
+    """The figures of a shape after a short warm-up."""
+    with Run(bench.driver, broker, shape) as run:
+        return run.measure(PATH_WARMUP_SECONDS, bench.seconds)
 
 
 def backlog(bench: Bench, broker: Broker) -> Iterator[Row]:
@@ -179,6 +205,14 @@ SCENARIOS = (
     *_perftest("fanout-10", "fanout-10", "16 B transient to 10 queues, per delivery", 0),
     Scenario("window-1", "1 KiB durable, published and confirmed one by one; our driver", window_1, 400),
     Scenario("latency", "5,000 msg/s 1 KiB durable, due to delivered; our driver", latency, 600, LATENCY_RUNS),
+    Scenario(
+        "paths",
+        "the durable one with TTL, expiry, dead letters, 5 priorities, transactions of 50; our driver",
+        paths,
+        6000,
+        stretches=2 * len(PATHS),
+        extra_s=40,
+    ),
     Scenario(
         "backlog",
         "1 KiB durable messages waiting, then drained; our driver",

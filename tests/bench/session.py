@@ -36,11 +36,27 @@ def frame(kind: int, channel: int, payload: bytes) -> bytes:
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + FRAME_END
 
 
-def publish_frames(exchange: str, key: str, body: bytes, *, persistent: bool) -> tuple[bytes, int]:
+def arguments_table(arguments: dict[str, int | str]) -> bytes:
+    """A table of 64-bit integers and strings."""
+    table = b""
+    for name, value in arguments.items():
+        table += short(name)
+        table += b"S" + long(value.encode()) if isinstance(value, str) else b"l" + struct.pack(">q", value)
+    return long(table)
+
+
+def publish_frames(
+    exchange: str, key: str, body: bytes, *, persistent: bool, priority: int | None = None, expiration: str = ""
+) -> tuple[bytes, int]:
     """All frames of one basic.publish on channel 1, and where in them the body begins."""
     method = struct.pack(">HHH", 60, 40, 0) + short(exchange) + short(key) + b"\0"
     mode = PERSISTENT if persistent else TRANSIENT
-    header = struct.pack(">HHQHB", 60, 0, len(body), 0x1000, mode)
+    flags, more = 0x1000, b""
+    if priority is not None:
+        flags, more = flags | 0x0800, bytes([priority])
+    if expiration:
+        flags, more = flags | 0x0100, more + short(expiration)
+    header = struct.pack(">HHQHB", 60, 0, len(body), flags, mode) + more
     head = frame(METHOD, 1, method) + frame(HEADER, 1, header)
     size = FRAME_BYTES_MAX - 8
     bodies = [frame(BODY, 1, body[at : at + size]) for at in range(0, len(body), size)]
@@ -88,10 +104,10 @@ class Session:
         self._send(1, method, arguments)
         return self._await((method[0], method[1] + 1))
 
-    def declare_queue(self, name: str, *, durable: bool) -> None:
+    def declare_queue(self, name: str, *, durable: bool, arguments: dict[str, int | str] | None = None) -> None:
         """Declare a queue that lives until it is deleted."""
         bits = DURABLE_BIT if durable else 0
-        self.call((50, 10), b"\0\0" + short(name) + bytes([bits]) + long(b""))
+        self.call((50, 10), b"\0\0" + short(name) + bytes([bits]) + arguments_table(arguments or {}))
 
     def declare_fanout(self, name: str, queues: list[str]) -> None:
         """Declare a transient fan-out exchange that is bound to all these queues."""
@@ -110,6 +126,10 @@ class Session:
     def confirm(self) -> None:
         """From here on the broker confirms what is published."""
         self.call((85, 10), b"\0")
+
+    def select_transactions(self) -> None:
+        """From here on what is published waits for tx.commit."""
+        self.call((90, 10), b"")
 
     def consume(self, queue: str, *, prefetch: int) -> None:
         """Start a consumer with manual acks and that prefetch, or (prefetch 0) without acks. Not waited for."""

@@ -29,6 +29,10 @@ TARGETS = (
     Target("window-1", CPU, 110, 80, "CPU-s per million"),
     Target("window-1", "confirm_p50_of_floor", None, 1.5, "x (fdatasync + round trip)"),
     Target("latency", "p99_ms" + OF_PEER, 1.0, 0.5, "x the peer's p99"),
+    *(
+        Target(row, "cpu_of_plain", 2.5, None, "x the plain durable path")
+        for row in ("ttl", "expired", "dead-letter", "priority-5", "tx-50")
+    ),
     Target("backlog-fill", "broker_rss_anon_mb", 150, None, "MiB anonymous, all waiting"),
     Target("idle", "broker_rss_anon_mb", 100, None, "MiB anonymous"),
     Target("idle", "broker_cpu_pct", 0.1, None, "% of a core"),

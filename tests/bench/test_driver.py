@@ -40,7 +40,7 @@ def received(sock):
 
 def test_a_publisher_stays_a_window_ahead_of_its_confirms(ends):
     ours, theirs = ends
-    publisher = Publisher(ours, b"", MESSAGE, 10)
+    publisher = Publisher(ours, b"", [MESSAGE], 10)
     publisher.pump(0)
     publisher.pump(0)
     assert received(theirs) == MESSAGE * 10
@@ -53,7 +53,7 @@ def test_a_publisher_stays_a_window_ahead_of_its_confirms(ends):
 
 def test_confirms_out_of_turn_are_counted_once(ends):
     ours, theirs = ends
-    publisher = Publisher(ours, b"", MESSAGE, 10)
+    publisher = Publisher(ours, b"", [MESSAGE], 10)
     publisher.pump(0)
     for answer, confirmed in ((ack(2), 1), (ack(4), 2), (ack(1), 3), (ack(6), 4), (ack(6, multiple=True), 6)):
         theirs.sendall(answer)
@@ -65,7 +65,7 @@ def test_confirms_out_of_turn_are_counted_once(ends):
 @pytest.mark.parametrize("answers", [ack(11), ack(2) + ack(2), ack(1) + ack(1), ack(3, multiple=True) * 2])
 def test_a_confirm_that_cannot_be_ends_the_run(ends, answers):
     ours, theirs = ends
-    publisher = Publisher(ours, b"", MESSAGE, 10)
+    publisher = Publisher(ours, b"", [MESSAGE], 10)
     publisher.pump(0)
     theirs.sendall(answers)
     with pytest.raises(LoadError, match="a confirm of"):
@@ -74,7 +74,7 @@ def test_a_confirm_that_cannot_be_ends_the_run(ends, answers):
 
 def test_a_publisher_without_confirms_finishes_the_message_it_is_in_when_stopped(ends):
     ours, theirs = ends
-    publisher = Publisher(ours, b"", MESSAGE, 0)
+    publisher = Publisher(ours, b"", [MESSAGE], 0)
     publisher.pump(0)
     publisher.stop_at(0)
     wire = received(theirs)
@@ -83,6 +83,39 @@ def test_a_publisher_without_confirms_finishes_the_message_it_is_in_when_stopped
         wire += received(theirs)
     wire += received(theirs)
     assert wire == MESSAGE * publisher.sent()
+
+
+def test_messages_take_turns_whatever_the_socket_takes(ends):
+    ours, theirs = ends
+    levels = [publish_frames("", "q", bytes(16), persistent=True, priority=level)[0] for level in range(3)]
+    publisher = Publisher(ours, b"", levels, 4)
+    publisher.pump(0)
+    theirs.sendall(ack(2, multiple=True))
+    publisher.readable()
+    publisher.pump(0)
+    assert received(theirs) == b"".join(levels) * 2
+    with pytest.raises(ValueError, match="same length"):
+        Publisher(ours, b"", [MESSAGE, MESSAGE + MESSAGE], 4)
+
+
+def test_a_commit_ok_confirms_one_transaction(ends):
+    ours, theirs = ends
+    commit = frame(1, 1, struct.pack(">HH", 90, 20))
+    publisher = Publisher(ours, b"", [MESSAGE * 3 + commit], 2)
+    publisher.pump(0)
+    theirs.sendall(frame(1, 1, struct.pack(">HH", 90, 21)))
+    publisher.readable()
+    publisher.pump(0)
+    assert received(theirs) == (MESSAGE * 3 + commit) * 3
+    assert (publisher.sent(), publisher.confirmed()) == (3, 1)
+
+
+def test_a_consumer_that_rejects_sends_nacks_that_do_not_queue_again(ends):
+    ours, theirs = ends
+    consumer = Consumer(ours, b"", 16, 2, rejects=True)
+    theirs.sendall(delivery(1, bytes(16)) + delivery(2, bytes(16)))
+    consumer.readable()
+    assert list(split(received(theirs))) == [struct.pack(">HHQB", 60, 120, 2, 1)]
 
 
 def test_a_paced_message_carries_the_moment_it_was_due(ends):

@@ -55,6 +55,8 @@ def _check_queue(queue: Any, known: ModelQueue, model: Model, clock_ms: int) -> 
             break
         if offset in known.unacked:
             raise Violation(f"{name}: offset {offset} is done, but a consumer holds it")
+        if known.dead_letter is not None:
+            raise Violation(f"{name}: offset {offset} is done, and did not go where its dead letters go")
         model.expired(known, offset, clock_ms)
         return
     if queue.consumers and queue.ready and not queue.active and not queue.reading:
@@ -130,7 +132,7 @@ def _check_contents(life: Any, model: Model, known: ModelQueue, held: Contents) 
             model.check_due(known, offset, life.clock.ms)
     model.was_settled(known, missing)
     known.doubtful.clear()
-    if queue.ready != len(held) or queue.unacked:
+    if queue.ready + queue.burying != len(held) or queue.unacked:
         raise Violation(f"{known.name}: {queue.ready} ready and {queue.unacked} unacked, {len(held)} came back")
 
 

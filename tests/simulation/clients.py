@@ -8,11 +8,18 @@ from typing import Any
 from core.consume import Unacked
 from core.log.waiter import Waiter
 from core.message import Message
-from core.publish import AT_COMMIT
+from core.publish import ACCEPTED, AT_COMMIT, UNROUTABLE
 from core.queue.consumer import Consumer, Gate
 from tests.simulation.model import ModelQueue, Violation
 
 PLACES_MAX = 256  # queues that a store record names
+LINK_PLACES = 4096  # that a link names
+DONE, BACK, REJECTED = 0, 1, 2  # what becomes of a delivery, as core.consume has it
+
+
+def records_of(durable: int) -> int:
+    """How many records a message has that entered so many durable queues: one, and links for those it cannot name."""
+    return min(durable, 1) + -(-max(0, durable - PLACES_MAX) // LINK_PLACES)
 
 
 def body_of(message: Any) -> bytes:
@@ -121,36 +128,60 @@ class CoreClient:
         self.held: dict[int, tuple[ModelQueue, int]] = {}  # delivery tag -> what
         self.leaving = False
 
-    def publish(self, address: tuple[bytes, bytes], body: bytes, persistent: bool, ttl_ms: int) -> None:
+    def publish(
+        self, address: tuple[bytes, bytes], body: bytes, persistent: bool, ttl_ms: int = -1, priority: int = 0
+    ) -> None:
         """Publish to (exchange, key), and expect it in the queues that the model names."""
+        broker = self.life.broker
+        message, route = self.addressed(address, body, persistent, ttl_ms, priority)
+        records = broker.log.records
+        result = broker.publisher.publish(message, route)
+        answer = (AT_COMMIT if persistent and route.durable else ACCEPTED) if route.queues else UNROUTABLE
+        if result != answer:
+            raise Violation(f"{address}, {persistent=}: answer {result}, not {answer}")
+        self.entered(message, route, body)
+        wanted = records_of(len(route.durable))
+        if broker.log.records - records != wanted:
+            raise Violation(f"{address}: {broker.log.records - records} records, {wanted} expected")
+        if result == AT_COMMIT:
+            self.confirms.number += 1
+            self.confirms.waiting.append((self.confirms.number, broker.log.appended))
+            broker.log.wait(self.confirms)
+
+    def addressed(
+        self, address: tuple[bytes, bytes], body: bytes, persistent: bool, ttl_ms: int = -1, priority: int = 0
+    ) -> tuple[Any, Any]:
+        """A message and its route, which is that of the model."""
         broker, (exchange, key) = self.life.broker, address
         router = self.life.vhost.router
         parts: Any = body if len(body) < 600 else (body[:500], body[500:])
-        message = Message((b"/", exchange, key), b"", parts, len(body), persistent)
+        header = b"\x08\x00" + bytes([priority]) if priority else b""
+        message = Message((b"/", exchange, key), header, parts, len(body), persistent)
         message.expire_at = broker.clock.ms + ttl_ms if ttl_ms >= 0 else 0
         route = router.route(router.exchanges[exchange.decode()], key, None)
         found = sorted(queue.name for queue in route.queues)
         expected = sorted(self.model.now.route(exchange.decode(), key))
         if found != expected:
             raise Violation(f"{address} routes to {found}, not to {expected}")
-        result = broker.publisher.publish(message, route)
+        return message, route
+
+    def entered(self, message: Any, route: Any, body: bytes) -> None:
+        """The message is in its queues: tell the model."""
+        log = self.life.broker.log
         for place, queue in enumerate(route.queues):
             record = message.offset, message.record_size
             if place >= PLACES_MAX:  # in the link that follows
-                record = message.offset, broker.log.appended - message.offset
-            offset = self._stored(queue, message, body, record)
-            if queue.end() != offset + 1:
-                raise Violation(f"{queue.name}: a message entered, and the next offset is {queue.end()}")
-        if result == AT_COMMIT:
-            self.confirms.number += 1
-            self.confirms.waiting.append((self.confirms.number, broker.log.appended))
-            broker.log.wait(self.confirms)
+                record = message.offset, log.appended - message.offset
+            self._stored(queue, message, body, record)
 
-    def _stored(self, queue: Any, message: Any, body: bytes, record: tuple[int, int]) -> int:
+    def _stored(self, queue: Any, message: Any, body: bytes, record: tuple[int, int]) -> None:
         due = [message.expire_at] if message.expire_at else []
         if queue.ttl_ms >= 0:
             due.append(message.store_ms + queue.ttl_ms)
-        return int(self.model.stored(queue.name, body, record, min(due, default=0)))
+        priority = message.header[2] if message.header else 0
+        offset = self.model.stored(queue.name, body, record, min(due, default=0), priority)
+        if queue.end() <= offset:
+            raise Violation(f"{queue.name}: a message entered at {offset}, and the next offset is {queue.end()}")
 
     def consume(self, known: ModelQueue, no_ack: bool, prefetch: int) -> None:
         """Subscribe."""
@@ -213,29 +244,40 @@ class CoreClient:
             known.unacked.add(offset)
             self.held[self.unacked.add(consumer, offset)] = known, offset
 
-    def settle(self, tag: int, multiple: bool, requeue: bool) -> None:
-        """Ack, nack or reject."""
-        tags = [each for each in self.held if (each <= tag if multiple else each == tag)]
-        count = self.unacked.give_back(tag, multiple) if requeue else self.unacked.acknowledge(tag, multiple)
+    def settle(self, tag: int, multiple: bool, fate: int) -> None:
+        """Ack, nack or reject: fate is DONE, BACK or REJECTED."""
+        tags = self.up_to(tag, multiple)
+        how = {DONE: self.unacked.acknowledge, BACK: self.unacked.give_back, REJECTED: self.unacked.reject}[fate]
+        count = how(tag, multiple)
         if count != len(tags):
             raise Violation(f"{count} deliveries settled, {len(tags)} expected")
-        self._forget(tags, requeue)
+        self.forget(tags, fate)
 
-    def _forget(self, tags: list[int], requeue: bool) -> None:
+    def up_to(self, tag: int, multiple: bool) -> list[int]:
+        """The tags that a settlement names."""
+        return [each for each in self.held if (each <= tag if multiple else each == tag)]
+
+    def forget(self, tags: list[int], fate: int) -> None:
+        """The deliveries are settled: tell the model."""
         for tag in tags:
             known, offset = self.held.pop(tag)
-            if requeue:
-                known.unacked.discard(offset)
-            else:
+            if fate == DONE:
                 self.model.settled(known, [offset])
+            elif fate == REJECTED:
+                self.model.given_up(known, offset)
+            else:
+                known.unacked.discard(offset)
 
     def close(self) -> None:
-        """The channel ends: what it holds goes back, its consumers go."""
+        """The channel ends: what it holds goes back, its consumers go, and it waits for no answer."""
+        for getter in self.getters:
+            getter.cancelled = True
+        self.getters = []
         consumers, self.consumers = self.consumers, []
         for consumer in consumers:
             consumer.cancelled = True
         self.unacked.return_all()
-        self._forget(list(self.held), True)
+        self.forget(list(self.held), BACK)
         for consumer in consumers:
             self._leave(consumer)
 

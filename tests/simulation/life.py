@@ -15,6 +15,7 @@ from core.disk.files import SegmentFiles
 from core.flow import LOG, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
+from core.state import checkpoint
 from protocols.amqp import death, tables
 from protocols.amqp.content import Content
 from tests.simulation.batches import SimBatches
@@ -37,6 +38,7 @@ class Sizes(NamedTuple):
     disk_bytes: int
     flush: str = "sync"
     batches: bool = False  # the short way to the disk is there
+    slice_queues: int = 64  # of a checkpoint, in one turn
 
 
 def draw_sizes(random: Random) -> Sizes:
@@ -50,6 +52,7 @@ def draw_sizes(random: Random) -> Sizes:
         random.choice((20, 200, 200)) * segment_bytes,
         random.choice(("sync", "sync", "sync", "async")),
         random.random() < 0.7,
+        random.choice((1, 4, 64)),
     )
 
 
@@ -103,6 +106,7 @@ class Life:
 
     def _build(self, random: Random) -> Any:
         world, sizes = self.world, self.world.sizes
+        checkpoint.SLICE_QUEUES = sizes.slice_queues
         config = Config(
             log=LogConfig(
                 flush=sizes.flush,

@@ -38,6 +38,7 @@ class SimLoop:
         self.random = random
         self.now = now
         self.iterations = 0
+        self.iteration_seconds = random.choice((0.0, 0.00005, 0.0005))
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._timers: list[tuple[float, int, Timer, Callable[..., Any], tuple[Any, ...]]] = []
         self._count = 0
@@ -68,6 +69,7 @@ class SimLoop:
     def run_once(self) -> bool:
         """One iteration; False when there is nothing to wait for."""
         self.iterations += 1
+        self.now += self.iteration_seconds
         self._drop_cancelled()
         if not self._ready:
             if not self._timers:
@@ -89,6 +91,8 @@ class SimLoop:
     def step_until(self, when: float) -> bool:
         """One iteration, if anything happens until that time; else it is that time now, and False is returned."""
         self._drop_cancelled()
+        if self.iteration_seconds and self.now >= when:  # somebody else may act between two iterations
+            return False
         if self._ready or (self._timers and self._timers[0][0] <= when):
             return self.run_once()
         self.now = max(self.now, when)

@@ -20,14 +20,15 @@ class Violation(AssertionError):
 
 
 class Unit:
-    """One message in one queue. expires_ms 0 = never; delivered = some consumer was given it, in whatever life of the
-    broker; fresh = it was stored in this one."""
+    """One message in one queue. expires_ms 0 = never; level = its priority here; delivered = some consumer was given
+    it, in whatever life of the broker; fresh = it was stored in this one."""
 
-    __slots__ = ("body", "delivered", "expires_ms", "fresh")
+    __slots__ = ("body", "delivered", "expires_ms", "fresh", "level")
 
-    def __init__(self, body: bytes, expires_ms: int):
+    def __init__(self, body: bytes, expires_ms: int, level: int):
         self.body = body
         self.expires_ms = expires_ms
+        self.level = level
         self.delivered = False
         self.fresh = True
 
@@ -36,8 +37,10 @@ class Unit:
 class ModelQueue:
     """units = what is not settled, by queue offset, ascending; unacked = those of them that a consumer holds.
 
-    auto_delete, owner (the client that it is exclusive to, or None), expires_ms (x-expires, 0 = never)   as declared
+    auto_delete, owner (the client that it is exclusive to, or None), expires_ms (x-expires, 0 = never), top (its
+    x-max-priority, 0 = none)   as declared
     used_ms = when it was last used, as x-expires counts; consumers = how many it has
+    dead_letter = (exchange, key) of what it gives up, or None; dying = what it gave up and nobody moved yet
     """
 
     name: str
@@ -46,16 +49,20 @@ class ModelQueue:
     auto_delete: bool = False
     owner: Any = None
     expires_ms: int = 0
+    top: int = 0
+    dead_letter: tuple[str, bytes] | None = None
     used_ms: int = 0
     consumers: int = 0
     end: int = 0
     units: dict[int, Unit] = field(default_factory=dict)
     unacked: set[int] = field(default_factory=set)
+    dying: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)  # settled by a turn of whose done records some may be missing
 
     def ready(self) -> list[int]:
-        """The offsets that a consumer may be given, ascending."""
-        return [offset for offset in self.units if offset not in self.unacked]
+        """The offsets that a consumer may be given, in that order."""
+        ready = [offset for offset in self.units if offset not in self.unacked and offset not in self.dying]
+        return sorted(ready, key=lambda offset: -self.units[offset].level) if self.top else ready
 
     def unused_since(self, clock_ms: int) -> int:
         """For how many ms it should be gone, by x-expires; negative: it should be there."""
@@ -68,6 +75,7 @@ class ModelQueue:
         for offset in offsets:
             self.units.pop(offset, None)
             self.unacked.discard(offset)
+            self.dying.discard(offset)
 
 
 @dataclass
@@ -111,7 +119,7 @@ class State:
         self.exchanges = {name: what for name, what in self.exchanges.items() if what[1]}
         self.bindings = {key: True for key, durable in self.bindings.items() if durable}
         for queue in self.queues.values():
-            queue.unacked = set()
+            queue.unacked, queue.dying = set(), set()
 
 
 def _matches(kind: str, bound: bytes, key: bytes) -> bool:
@@ -158,15 +166,15 @@ class Model:
         if end > start:
             self._changes.append(Change(start, end, what, args))
 
-    def stored(self, name: str, body: bytes, record: tuple[int, int], expires_ms: int) -> int:
+    def stored(self, name: str, body: bytes, record: tuple[int, int], expires_ms: int, priority: int) -> int:
         """The message entered a queue; record = (log offset, size), offset -1 = none. Returns its queue offset."""
         queue = self.now.queues[name]
-        offset = queue.end
+        offset, level = queue.end, min(priority, queue.top)
         start, size = record
         if queue.durable:
-            self.changed(start, start + size, "store", name, offset, body, expires_ms)
+            self.changed(start, start + size, "store", name, offset, body, expires_ms, level)
         else:
-            self._store(self.now, name, offset, body, expires_ms)
+            self._store(self.now, name, offset, body, expires_ms, level)
         return offset
 
     def settled(self, queue: ModelQueue, offsets: list[int]) -> None:
@@ -174,6 +182,39 @@ class Model:
         queue.settle(offsets)
         if queue.durable and self.lives(queue):
             self._settled.setdefault(queue.id, (queue, []))[1].extend(offsets)
+
+    def given_up(self, queue: ModelQueue, offset: int) -> None:
+        """Rejected or expired: settled, or on its way to the dead letter exchange."""
+        if queue.dead_letter is None or not self.lives(queue):
+            self.settled(queue, [offset])
+        else:
+            queue.unacked.discard(offset)
+            queue.dying.add(offset)
+
+    def moved(self, record: tuple[int, int], source: ModelQueue, offset: int, entered: list[tuple[str, int]]) -> None:
+        """A dead letter left `source` and entered queues: (name, expires_ms). record = the log before and after it."""
+        body = source.units[offset].body
+        stores = [(name, self.now.queues[name].end, body, expires_ms, 0) for name, expires_ms in entered]
+        durable = [store for store in stores if self.now.queues[store[0]].durable]
+        for store in stores:
+            if store not in durable:
+                self._store(self.now, *store)
+        if durable and source.durable:
+            self.changed(*record, "move", source.id, source.name, offset, durable)
+            return
+        for store in durable:
+            self.changed(*record, "store", *store)
+        self.settled(source, [offset])
+
+    def joined(self, mark: int, end: int) -> None:
+        """The changes since there were `mark` of them are one transaction, which ends at that log offset."""
+        self.written(end)
+        self._changes[mark:] = [change._replace(start=end, end=end) for change in self._changes[mark:]]
+
+    @property
+    def changes(self) -> int:
+        """How many there were in the log."""
+        return len(self._changes)
 
     def lives(self, queue: ModelQueue) -> bool:
         """Whether the queue was not deleted."""
@@ -199,15 +240,20 @@ class Model:
             raise Violation(f"{name}: offset {offset} was delivered, but it is settled or was never stored")
         if offset in queue.unacked:
             raise Violation(f"{name}: offset {offset} was delivered while a consumer holds it")
-        skipped = [before for before in queue.ready() if before < offset]
-        for before in skipped:
+        if offset in queue.dying:
+            raise Violation(f"{name}: offset {offset} was delivered, it was rejected or expired before")
+        if 0 < unit.expires_ms < clock_ms:
+            raise Violation(f"{name}: offset {offset} was delivered {clock_ms - unit.expires_ms} ms after it expired")
+        for before in queue.ready():
+            if before == offset:
+                break
             self.expired(queue, before, clock_ms)
         return unit
 
     def expired(self, queue: ModelQueue, offset: int, clock_ms: int) -> None:
         """The running broker has this unit no more: it must have been due."""
         self.check_due(queue, offset, clock_ms)
-        self.settled(queue, [offset])
+        self.given_up(queue, offset)
 
     def check_due(self, queue: ModelQueue, offset: int, clock_ms: int) -> None:
         """Only a unit that is due may be missing."""
@@ -262,11 +308,17 @@ class Model:
     # -- CHANGES
 
     @staticmethod
-    def _store(state: State, name: str, offset: int, body: bytes, expires_ms: int) -> None:
+    def _store(state: State, name: str, offset: int, body: bytes, expires_ms: int, level: int) -> None:
         queue = state.queues.get(name)
         if queue is not None:
-            queue.units[offset] = Unit(body, expires_ms)
+            queue.units[offset] = Unit(body, expires_ms, level)
             queue.end = offset + 1
+
+    @staticmethod
+    def _move(state: State, queue_id: int, source: str, offset: int, stores: list[tuple[Any, ...]]) -> None:
+        Model._settle(state, queue_id, source, [offset])
+        for store in stores:
+            Model._store(state, *store)
 
     @staticmethod
     def _settle(state: State, queue_id: int, name: str, offsets: list[int]) -> None:
@@ -275,7 +327,7 @@ class Model:
 
     @staticmethod
     def _declare_queue(state: State, queue: ModelQueue) -> None:
-        state.queues[queue.name] = replace(queue, units={}, unacked=set(), doubtful=set())
+        state.queues[queue.name] = replace(queue, units={}, unacked=set(), dying=set(), doubtful=set())
 
     @staticmethod
     def _delete_queue(state: State, name: str) -> None:

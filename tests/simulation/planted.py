@@ -15,6 +15,7 @@ from core.queue.cursor import Cursor
 from core.state.checkpoint import Checkpointer
 from protocols.amqp.channel import CLOSE, METHOD, Channel
 from protocols.amqp.connection import AmqpConnection
+from tests.simulation.planted_rules import RULES
 
 
 def confirm_before_sync() -> None:
@@ -127,4 +128,5 @@ BUGS: dict[str, Callable[[], None]] = {
     "recovery-last": last_record_skipped,
     "flow": dropped_at_close,
     "flow-resume": never_resumed,
+    **RULES,
 }

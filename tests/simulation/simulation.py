@@ -14,6 +14,7 @@ from tests.simulation.clients import body_of
 from tests.simulation.disk import Crash
 from tests.simulation.life import Life, World, draw_sizes
 from tests.simulation.model import Model, Violation
+from tests.simulation.records import watch_letters
 from tests.simulation.workload import WIRE_QUEUES, Workload
 
 LIVES_MAX = 4
@@ -88,6 +89,7 @@ class Simulation:
         self.durable = tail
         self._watch_turns()
         self._watch_deletions()
+        watch_letters(self.life, self.model)
         self.workload = Workload(self.life, self.model, self.random, self.names)
 
     def _watch_turns(self) -> None:
@@ -197,7 +199,7 @@ class Simulation:
                     raise Violation(f"{name}: offset {known.end} is not in the index")
                 message = self.life.broker.tail.get(index.log_offset)
                 body = body_of(message)
-                self.model.stored(name, body, (index.log_offset, index.size), 0)
+                self.model.stored(name, body, (index.log_offset, index.size), 0, 0)
                 self._enters(body)
 
     def _enters(self, body: bytes) -> None:

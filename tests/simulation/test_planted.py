@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.planted import BUGS
 
-SEEDS = "1-30"
+SEEDS = "1-60"
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,19 +12,29 @@ from tests.simulation.model import Model, ModelQueue, Violation
 
 
 class Kind(NamedTuple):
-    """How a queue is declared. ttl_ms: x-message-ttl, -1 = none; expires_ms: x-expires, 0 = never."""
+    """How a queue is declared. ttl_ms: x-message-ttl, -1 = none; expires_ms: x-expires, 0 = never; dead_letter: the
+    exchange for what it gives up, and the key; top: x-max-priority."""
 
     durable: bool = True
     ttl_ms: int = -1
     auto_delete: bool = False
     exclusive: bool = False
     expires_ms: int = 0
+    dead_letter: tuple[str, bytes] | None = None
+    top: int = 0
 
     @property
-    def arguments(self) -> dict[str, int]:
+    def arguments(self) -> dict[str, Any]:
         """As queue.declare has them."""
-        found = {"x-message-ttl": self.ttl_ms} if self.ttl_ms >= 0 else {}
-        return {**found, "x-expires": self.expires_ms} if self.expires_ms else found
+        found: dict[str, Any] = {"x-message-ttl": self.ttl_ms} if self.ttl_ms >= 0 else {}
+        if self.expires_ms:
+            found["x-expires"] = self.expires_ms
+        if self.top:
+            found["x-max-priority"] = self.top
+        if self.dead_letter is not None:
+            found["x-dead-letter-exchange"], key = self.dead_letter
+            found["x-dead-letter-routing-key"] = key.decode()
+        return found
 
 
 QUEUES = {
@@ -40,8 +50,23 @@ QUEUES = {
     "e1": Kind(durable=False, exclusive=True, auto_delete=True),
     "u0": Kind(expires_ms=30),
     "u1": Kind(durable=False, expires_ms=300),
+    "q4": Kind(ttl_ms=40, dead_letter=("", b"d0")),
+    "q5": Kind(dead_letter=("dx", b"a")),
+    "t2": Kind(durable=False, ttl_ms=40, dead_letter=("dx", b"a")),
+    "t3": Kind(durable=False, dead_letter=("", b"d1")),
+    "p0": Kind(top=3),
+    "p1": Kind(durable=False, top=3, ttl_ms=40),
+    "d0": Kind(),
+    "d1": Kind(durable=False, ttl_ms=40),
 }
-EXCHANGES = {"x0": ("direct", True), "x1": ("fanout", True), "x2": ("topic", True), "x3": ("fanout", False)}
+GRAVES = ("d0", "d1")  # of what "dx" gets; they give up nothing, so nothing goes round
+EXCHANGES = {
+    "x0": ("direct", True),
+    "x1": ("fanout", True),
+    "x2": ("topic", True),
+    "x3": ("fanout", False),
+    "dx": ("fanout", True),
+}
 KEYS = (b"a", b"b", b"a.b", b"c.a.b", b"#", b"*.b", b"a.#")
 
 
@@ -77,6 +102,7 @@ class TopologyActions:
         queue = self._ask_for(name, kind, client)
         known = ModelQueue(name, queue.id, kind.durable, kind.auto_delete, client if kind.exclusive else None)
         known.expires_ms, known.used_ms = kind.expires_ms, self.life.clock.ms
+        known.dead_letter, known.top = kind.dead_letter, kind.top
         self._stated(start, kind.durable, "declare_queue", known)
 
     def _declare_again(self, known: ModelQueue, client: CoreClient) -> None:
@@ -102,6 +128,8 @@ class TopologyActions:
         if not ends or not now.exchanges:
             return
         source, destination = self.random.choice(list(now.exchanges)), self.random.choice(ends)
+        if source == "dx" and destination[1] not in GRAVES:
+            return
         key = self.random.choice(KEYS)
         if (source, *destination, key) in now.bindings and self.random.random() < 0.5:
             durable, start = self._binds_durably(source, destination), self._appended()
@@ -135,7 +163,12 @@ class TopologyActions:
             return
         count = self.life.broker.topology.purge(self.life.vhost, known.name, client)
         self._check_count(known, count)
-        self.model.settled(known, known.ready())
+        queue = self.life.vhost.queues[known.name]
+        for offset in known.ready():
+            if queue.cursor.is_done(offset):
+                self.model.settled(known, [offset])
+            else:  # expired, and on its way out already
+                self.model.expired(known, offset, self.life.clock.ms)
 
     def delete(self, client: CoreClient) -> None:
         """Delete a queue, seldom an exchange."""

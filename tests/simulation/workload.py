@@ -7,9 +7,10 @@ from typing import Any
 
 from core.flow import MEMORY
 from core.state.records import QUEUE
-from tests.simulation.clients import CoreClient
+from tests.simulation.clients import BACK, DONE, REJECTED, CoreClient
 from tests.simulation.model import Model
-from tests.simulation.topology import EXCHANGES, KEYS, Kind, TopologyActions
+from tests.simulation.records import SimTransaction
+from tests.simulation.topology import EXCHANGES, GRAVES, KEYS, QUEUES, Kind, TopologyActions
 from tests.simulation.wire import WirePublisher
 
 WIRE_QUEUES = ("w0", "w1")
@@ -33,6 +34,8 @@ class Workload(TopologyActions):
         for name in WIRE_QUEUES:
             if name not in model.now.queues:
                 self._declare(name, Kind(), self.clients[0])
+        if random.random() < 0.5:
+            self._lay_out()
         chance = random.random()
         if chance < 0.03:
             self._bulk()
@@ -61,14 +64,26 @@ class Workload(TopologyActions):
             if count < 40 and random.random() < 0.02:
                 size = self.life.world.sizes.segment_bytes // 2 - 500
             ttl_ms = random.choice((0, 5, 200)) if random.random() < 0.05 else -1
-            client.publish(address, next(self._names) + bytes(size), random.random() < 0.8, ttl_ms)
+            priority = random.choice((0, 0, 1, 2, 3, 9))
+            client.publish(address, next(self._names) + bytes(size), random.random() < 0.8, ttl_ms, priority)
+
+    def _lay_out(self) -> None:
+        """Fan-outs to durable and to transient queues, and queues with dead letters for them."""
+        for exchange, names in {"x1": ("q0", "q1", "q5", "p0", "t0", "t2"), "dx": GRAVES}.items():
+            if exchange not in self.model.now.exchanges:
+                self._declare_exchange(exchange, *EXCHANGES[exchange])
+            for name in names:
+                if name not in self.model.now.queues:
+                    self._declare(name, QUEUES[name], self.clients[0])
+                if (exchange, QUEUE, name, b"a") not in self.model.now.bindings:
+                    self._bind(exchange, (QUEUE, name), b"a")
 
     def _bulk(self) -> None:
         """A backlog, bigger than what of its index stays in memory."""
         name = self.random.choice(WIRE_QUEUES)
         for _ in range(BULK_UNITS):
             if not self.life.flow.blocked and not self._crowded((b"", name.encode())):
-                self.clients[0].publish((b"", name.encode()), next(self._names), True, -1)
+                self.clients[0].publish((b"", name.encode()), next(self._names), True)
             if self.random.random() < 0.01:
                 self.life.run(0.01)
 
@@ -82,7 +97,7 @@ class Workload(TopologyActions):
                 self._declare(name, Kind(), self.clients[0])
                 self._bind("wide", (QUEUE, name), b"")
         for _ in range(3):
-            self.clients[0].publish((b"wide", b""), next(self._names), True, -1)
+            self.clients[0].publish((b"wide", b""), next(self._names), True)
             self.life.run(0.001)
 
     def _address(self) -> tuple[bytes, bytes]:
@@ -138,7 +153,28 @@ class Workload(TopologyActions):
         for _ in range(self.random.choice((1, 1, 5, 30))):
             if client.held:
                 tag = self.random.choice(list(client.held)) if self.random.random() < 0.5 else min(client.held)
-                client.settle(tag, self.random.random() < 0.3, self.random.random() < 0.15)
+                client.settle(tag, self.random.random() < 0.3, self._fate())
+
+    def _fate(self) -> int:
+        return self.random.choices((DONE, BACK, REJECTED), (70, 15, 15))[0]
+
+    def transact(self, client: CoreClient) -> None:
+        """A transaction: some messages published, and some of what the client holds settled."""
+        transaction = SimTransaction(client)
+        for _ in range(self.random.choice((0, 1, 5, 20))):
+            address = self._address()
+            if self.life.flow.blocked or not self.publishing or self._crowded(address):
+                break
+            body = next(self._names) + bytes(self.random.choice((0, 20, 900)))
+            transaction.publish(address, body, self.random.random() < 0.8)
+        for _ in range(self.random.choice((0, 1, 5))):
+            left = sorted(client.held.keys() - transaction.taken)
+            if left:
+                transaction.settle(self.random.choice(left), self.random.random() < 0.3, self._fate())
+        if self.random.random() < 0.2:
+            transaction.roll_back()
+        else:
+            transaction.commit()
 
     def qos(self, client: CoreClient) -> None:
         """A limit that all of the channel share; as basic.qos with global does it."""
@@ -168,6 +204,7 @@ ACTIONS = {
     Workload.close: 1,
     Workload.leave: 1,
     Workload.alarm: 1,
+    Workload.transact: 4,
     Workload.declare: 6,
     Workload.bind: 3,
     Workload.purge: 1,

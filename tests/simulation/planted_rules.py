@@ -1,0 +1,166 @@
+"""Bugs in what architecture rules 8.1-8.4 say, to be found as those of planted.py are: (rule, what is wrong) each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from core.log.commit_log import CommitLog
+from core.publish import ACCEPTED, AT_COMMIT, Publisher
+from core.queue.delivery import Queue
+from core.queue.index import Index
+from core.queue.levels import Levels
+from core.state.replay import Replay
+from core.transaction import Transaction
+
+
+def move_from_nowhere() -> None:
+    """8.1: a dead letter's record does not say what it settles."""
+    honest = Publisher._store
+    Publisher._store = lambda self, message, durable, source: honest(self, message, durable, None)
+
+
+def move_half_replayed() -> None:
+    """8.1: recovery places a dead letter, and forgets to settle where it came from."""
+    Replay._settle = lambda self, queue_id, offset: None
+
+
+def units_in_turn() -> None:
+    """8.1: replay puts a unit behind the last one, not at the offset that its record says."""
+    honest = Index.put
+
+    def put(self: Any, offset: int, log_offset: int, size: int, code: int) -> None:
+        honest(self, max(offset, self.end), log_offset, size, code)
+
+    Index.put = put
+
+
+def answered_by_message() -> None:
+    """8.2: a persistent message waits for the disk although no durable queue took it; the other way round, too."""
+    honest = Publisher.publish
+
+    def publish(self: Any, message: Any, route: Any) -> int:
+        result: int = honest(self, message, route)
+        return result and (AT_COMMIT if message.persistent else ACCEPTED)
+
+    Publisher.publish = publish
+
+
+def transient_is_stored() -> None:
+    """8.2: what only transient queues took is written to the log, too."""
+    honest = Publisher.publish
+
+    def publish(self: Any, message: Any, route: Any) -> int:
+        if route.queues and not route.durable:
+            self._store(message, (), None)
+        return int(honest(self, message, route))
+
+    Publisher.publish = publish
+
+
+def record_per_queue() -> None:
+    """8.3: each durable queue gets a record of its own."""
+    honest = Publisher._store
+
+    def store(self: Any, message: Any, durable: tuple[Any, ...], source: Any) -> None:
+        for queue in durable:
+            honest(self, message, (queue,), source)
+
+    Publisher._store = store
+
+
+def last_queue_forgotten() -> None:
+    """8.3: the record does not name the last of several durable queues."""
+    honest = Publisher._store
+
+    def store(self: Any, message: Any, durable: tuple[Any, ...], source: Any) -> None:
+        honest(self, message, durable[:-1] or durable, source)
+
+    Publisher._store = store
+
+
+def back_to_the_end() -> None:
+    """8.4: what came back is delivered after what was never delivered."""
+    honest = Queue._first
+
+    def first(self: Any) -> int:
+        returned, self._returned = self._returned, []
+        offset: int = honest(self)
+        self._returned = returned
+        return offset if offset >= 0 or not returned else returned[0]
+
+    Queue._first = first
+
+
+def purge_takes_unacked() -> None:
+    """8.4: a purge settles what consumers hold, too."""
+    honest = Queue.purge
+
+    def purge(self: Any) -> int:
+        count: int = honest(self)
+        for offset in range(self.cursor.floor, self.end()):
+            self.settle(offset)
+        return count
+
+    Queue.purge = purge
+
+
+def expiry_is_forgotten() -> None:
+    """8.4: what expired while it waited behind others is delivered."""
+    honest = Queue._ready_message
+
+    def ready_message(self: Any, offset: int) -> Any:
+        message = honest(self, offset)
+        self.code = 0
+        return message
+
+    Queue._ready_message = ready_message
+
+
+def lowest_first() -> None:
+    """8.4: of a queue with priorities the lowest level goes first."""
+    honest = Levels.level_of
+    Levels.level_of = lambda self, message: self.top - honest(self, message)
+
+
+def levels_forgotten() -> None:
+    """8.4: after a restart all of a queue with priorities is of one level."""
+    Levels.restore = lambda self, queue, read: [self.put(at, 0) for at in range(queue.cursor.floor, queue.index.end)]
+
+
+def committed_singly() -> None:
+    """A transaction's records may end up in several batches, or in a part of one."""
+    CommitLog.join = lambda self, size: None
+
+    def end_joined(self: Any, bodies: list[bytes]) -> None:
+        for body in bodies:
+            self.append(3, body)
+
+    CommitLog.end_joined = end_joined
+
+
+def settled_at_once() -> None:
+    """A transaction's settlements are made when they are asked for, not when it is committed."""
+
+    def settle(self: Any, taken: Any, fate: int) -> None:
+        self._unacked.settle_taken(taken, fate)
+
+    Transaction.settle = settle
+
+
+RULES: dict[str, Callable[[], None]] = {
+    "8.1-move": move_from_nowhere,
+    "8.1-replay": move_half_replayed,
+    "8.1-absolute": units_in_turn,
+    "8.2-answer": answered_by_message,
+    "8.2-transient": transient_is_stored,
+    "8.3-records": record_per_queue,
+    "8.3-last": last_queue_forgotten,
+    "8.4-place": back_to_the_end,
+    "8.4-purge": purge_takes_unacked,
+    "8.4-expiry": expiry_is_forgotten,
+    "8.4-levels": lowest_first,
+    "8.4-restored": levels_forgotten,
+    "tx-batch": committed_singly,
+    "tx-settle": settled_at_once,
+}

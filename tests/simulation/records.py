@@ -1,0 +1,98 @@
+"""What stands in one record, or in one transaction of records: dead letters, and what clients commit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.queue.stock import EXPIRED
+from core.transaction import Transaction
+from tests.simulation.clients import CoreClient
+from tests.simulation.model import Model, Violation
+
+BYTES_MAX = 1 << 40
+
+
+def watch_letters(life: Any, model: Model) -> None:
+    """Tell the model of each dead letter that the broker moves, and see that it goes where it must, by one record."""
+    letters, log = life.broker.dead_letters, life.broker.log
+    move = letters._move
+
+    def watched(queue: Any, offset: int, reason: str, message: Any) -> None:
+        life.observe()
+        known = model.now.queues[queue.name]
+        if offset not in known.dying:
+            if reason != EXPIRED or offset not in known.ready():
+                raise Violation(f"{known.name}: offset {offset} leaves as {reason}, it is neither that nor ready")
+            model.expired(known, offset, life.clock.ms)
+        exchange, key = known.dead_letter
+        there = not exchange or exchange in model.now.exchanges
+        expected = model.now.route(exchange, key) if there else set()
+        ends = {each.name: each.end() for each in life.vhost.queues.values()}
+        start, records = log.appended, log.records
+        move(queue, offset, reason, message)
+        entered = {each.name for each in life.vhost.queues.values() if each.end() > ends[each.name]}
+        if entered != expected:
+            raise Violation(f"{known.name}: a dead letter went to {sorted(entered)}, not to {sorted(expected)}")
+        durable = any(life.vhost.queues[name].durable for name in entered)
+        if log.records - records != durable:
+            raise Violation(f"{known.name}: a dead letter in {log.records - records} records")
+        ttls = {name: life.vhost.queues[name].ttl_ms for name in entered}
+        units = [(name, life.clock.ms + ttls[name] if ttls[name] >= 0 else 0) for name in sorted(entered)]
+        model.moved((start, log.appended), known, offset, units)
+
+    letters._move = watched
+
+
+class SimTransaction:
+    """One transaction of a client, from its beginning to commit() or roll_back(). taken = tags that it will settle."""
+
+    def __init__(self, client: CoreClient):
+        self._client = client
+        broker = client.life.broker
+        self._transaction: Any = Transaction(broker, client.unacked, client.life.vhost.queues, BYTES_MAX)
+        self._gather = self._transaction._gather
+        self._transaction._gather = self._gathering
+        self._published: list[tuple[Any, Any, bytes]] = []
+        self._settled: list[tuple[list[int], int]] = []
+        self.taken: set[int] = set()
+
+    def publish(self, address: tuple[bytes, bytes], body: bytes, persistent: bool) -> None:
+        """Hold a message."""
+        message, route = self._client.addressed(address, body, persistent)
+        self._transaction.publish(message, route, False)
+        self._published.append((message, route, body))
+
+    def settle(self, tag: int, multiple: bool, fate: int) -> None:
+        """Hold a settlement: fate is as in core.consume."""
+        tags = [each for each in self._client.up_to(tag, multiple) if each not in self.taken]
+        taken = self._client.unacked.take(tag, multiple)
+        if sorted(each[0] for each in taken) != sorted(tags):
+            raise Violation(f"{len(taken)} deliveries taken for a transaction, {len(tags)} expected")
+        self._transaction.settle(taken, fate)
+        self._settled.append((tags, fate))
+        self.taken.update(tags)
+
+    def roll_back(self) -> None:
+        """Nothing of it was."""
+        self._transaction.roll_back()
+
+    def commit(self) -> None:
+        """All of it is, or after a crash nothing."""
+        client = self._client
+        client.life.observe()
+        log, model, mark = client.life.broker.log, client.model, client.model.changes
+        start = log.appended
+        self._transaction.commit(None)
+        end = log.appended
+        model.joined(mark, end)
+        if end > start:
+            log.when_committed(lambda: model.promise(end))
+
+    def _gathering(self) -> list[bytes]:
+        """The messages are stored, and the done records are next."""
+        for message, route, body in self._published:
+            self._client.entered(message, route, body)
+        for tags, fate in self._settled:
+            self._client.forget(tags, fate)
+        bodies: list[bytes] = self._gather()
+        return bodies
