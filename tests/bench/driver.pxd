@@ -42,6 +42,7 @@ cdef class Publisher(Endpoint):
 cdef class PacedPublisher(Publisher):
     cdef long long _interval
     cdef Py_ssize_t _stamp_at
+    cdef long long _delay
     cdef readonly long long next_due
     cdef readonly Histogram late_ns
 

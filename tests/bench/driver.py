@@ -277,10 +277,11 @@ class Publisher(Endpoint):
 class PacedPublisher(Publisher):
     """Sends at a fixed rate; each body begins with the moment it was due (monotonic, ns, 8 bytes big-endian)."""
 
-    def __init__(self, sock, unread: bytes, message: bytes, window: int, pace: tuple[int, int]) -> None:
-        """pace: (nanoseconds between messages, where in `message` the body begins)."""
+    def __init__(self, sock, unread: bytes, message: bytes, window: int, pace: tuple[int, int, int]) -> None:
+        """pace: (nanoseconds between messages, where in `message` the body begins, nanoseconds from when it is sent
+        to when it is due at the consumer)."""
         super().__init__(sock, unread, [message], window)
-        self._interval, self._stamp_at = pace
+        self._interval, self._stamp_at, self._delay = pace
         self.next_due = time.monotonic_ns() + self._interval
         self.late_ns = Histogram()
 
@@ -292,7 +293,7 @@ class PacedPublisher(Publisher):
         while self.next_due <= now and self._begun < upto:
             self._out += self._message
             at: cython.Py_ssize_t = len(self._out) - len(self._message) + self._stamp_at
-            STAMP.pack_into(self._out, at, self.next_due)
+            STAMP.pack_into(self._out, at, self.next_due + self._delay)
             self._begin(self._begun + 1, self.next_due)
             self.late_ns.record(now - self.next_due)
             self.next_due += self._interval

@@ -29,6 +29,7 @@ class Shape:
     transaction: messages between two tx.commits (0: none), confirmed by the commit-ok. priorities: of as many levels
     the messages are, in turn (0: none). expiration: each message's, in ms. arguments: of the queue. dead: the consumer
     measured is that of the dead letters, which another one rejects ("rejected") or which expire ("expired").
+    delay_ms: the broker is to hold each message back for so long (header x-delay); it is due when that is over.
     """
 
     body_bytes: int
@@ -39,6 +40,7 @@ class Shape:
     lanes: int = 1
     fanout: int = 0
     rate: int = 0
+    delay_ms: int = 0
     publish: bool = True
     consume: bool = True
     transaction: int = 0
@@ -119,10 +121,11 @@ class Run:
         session.sock.setblocking(False)
         key = "" if self._exchange else self._queues[lane]
         body = bytes(at * 7 & 0xFF for at in range(shape.body_bytes))
-        durable, expiration = shape.persistent, shape.expiration
-        message, body_at = publish_frames(self._exchange, key, body, persistent=durable, expiration=expiration)
+        durable = shape.persistent
+        more = {"persistent": durable, "expiration": shape.expiration, "delay_ms": shape.delay_ms}
+        message, body_at = publish_frames(self._exchange, key, body, **more)
         if shape.rate:
-            pace = (1_000_000_000 // shape.rate, body_at)
+            pace = (1_000_000_000 // shape.rate, body_at, shape.delay_ms * 1_000_000)
             return self._driver.PacedPublisher(session.sock, session.unread, message, shape.window, pace)
         messages, window = [message], shape.window
         if shape.priorities:
@@ -219,7 +222,7 @@ class Stretch:
             ("confirm_", [publisher.confirm_ns for publisher in run.publishers]),
         ):
             if histograms and histograms[0].total:  # of several lanes, the first stands for all
-                for name, percent in (("p50", 50), ("p99", 99), ("p999", 99.9)):
+                for name, percent in (("p50", 50), ("p99", 99), ("p999", 99.9), ("max", 100)):
                     result[f"{prefix}{name}_ms"] = milliseconds(histograms[0], percent)
         return result
 

@@ -42,6 +42,8 @@ PATHS = {  # each beside DURABLE, which it differs from in what its name says
     "tx-50": replace(DURABLE, transaction=50),
 }
 FILL = Shape(body_bytes=1024, persistent=True, window=1000, consume=False)
+HOLD = Shape(body_bytes=100, persistent=True, window=1000, consume=False, delay_ms=3_600_000)
+FIRE = Shape(body_bytes=100, persistent=True, window=65535, prefetch=500, ack_every=1, rate=1000, delay_ms=500)
 DRAIN = Shape(body_bytes=1024, persistent=True, prefetch=500, ack_every=50, publish=False)
 
 
@@ -155,6 +157,30 @@ def backlog(bench: Bench, broker: Broker) -> Iterator[Row]:
             session.delete_queue(name)
 
 
+def delayed(bench: Bench, broker: Broker) -> Iterator[Row]:
+    """Have messages wait for an hour and see what memory that costs at rest; then how late others come beside them."""
+    if broker.name != "ours":  # RabbitMQ's plugin is not among its own
+        return
+    time.sleep(REST_SECONDS)
+    empty = usage(broker.pid)
+    name = f"bench-delayed-{time.monotonic_ns()}"
+    try:
+        with Run(bench.driver, broker, HOLD, queue=name) as run:
+            for publisher in run.publishers:
+                publisher.stop_at(bench.backlog)
+            result = moved(bench, broker, run, run.confirmed)
+    finally:
+        with suppress(OSError, LoadError), Session(broker.address) as session:
+            session.delete_queue(name)
+    time.sleep(REST_SECONDS)
+    at_rest = usage(broker.pid)
+    more = (at_rest.rss_anon_mb - empty.rss_anon_mb) * 1e6 / bench.backlog
+    result |= {"broker_rss_anon_mb": round(at_rest.rss_anon_mb, 1), "rss_anon_mb_per_million": round(more, 1)}
+    yield "delayed-fill", result
+    with Run(bench.driver, broker, FIRE) as run:
+        yield "delayed-fire", run.measure(LATENCY_WARMUP_SECONDS, bench.seconds)
+
+
 def moved(bench: Bench, broker: Broker, run: Run, count: Callable[[], int]) -> dict[str, Any]:
     """The figures of a run that ends when the whole backlog is counted; with the most anonymous memory on the way."""
     stretch, peak = Stretch(run), 0.0
@@ -219,6 +245,14 @@ SCENARIOS = (
         backlog,
         3000,
         extra_s=120,
+        of_backlog=True,
+    ),
+    Scenario(
+        "delayed",
+        "100 B held back for an hour, then 1,000 msg/s for half a second each, due to delivered; our driver",
+        delayed,
+        1000,
+        extra_s=60,
         of_backlog=True,
     ),
     Scenario("idle", "no clients; start on an empty folder", idle, 100, extra_s=IDLE_SECONDS),

@@ -46,17 +46,25 @@ def arguments_table(arguments: dict[str, int | str]) -> bytes:
 
 
 def publish_frames(
-    exchange: str, key: str, body: bytes, *, persistent: bool, priority: int | None = None, expiration: str = ""
+    exchange: str,
+    key: str,
+    body: bytes,
+    *,
+    persistent: bool,
+    priority: int | None = None,
+    expiration: str = "",
+    delay_ms: int = 0,
 ) -> tuple[bytes, int]:
-    """All frames of one basic.publish on channel 1, and where in them the body begins."""
+    """All frames of one basic.publish on channel 1, and where in them the body begins. delay_ms: its x-delay."""
     method = struct.pack(">HHH", 60, 40, 0) + short(exchange) + short(key) + b"\0"
-    mode = PERSISTENT if persistent else TRANSIENT
-    flags, more = 0x1000, b""
+    flags, properties = 0x1000, bytes([PERSISTENT if persistent else TRANSIENT])
+    if delay_ms:
+        flags, properties = flags | 0x2000, arguments_table({"x-delay": delay_ms}) + properties
     if priority is not None:
-        flags, more = flags | 0x0800, bytes([priority])
+        flags, properties = flags | 0x0800, properties + bytes([priority])
     if expiration:
-        flags, more = flags | 0x0100, more + short(expiration)
-    header = struct.pack(">HHQHB", 60, 0, len(body), flags, mode) + more
+        flags, properties = flags | 0x0100, properties + short(expiration)
+    header = struct.pack(">HHQH", 60, 0, len(body), flags) + properties
     head = frame(METHOD, 1, method) + frame(HEADER, 1, header)
     size = FRAME_BYTES_MAX - 8
     bodies = [frame(BODY, 1, body[at : at + size]) for at in range(0, len(body), size)]

@@ -34,6 +34,9 @@ TARGETS = (
         for row in ("ttl", "expired", "dead-letter", "priority-5", "tx-50")
     ),
     Target("backlog-fill", "broker_rss_anon_mb", 150, None, "MiB anonymous, all waiting"),
+    Target("delayed-fill", "rss_anon_mb_per_million", 60, 45, "MiB anonymous per million waiting"),
+    Target("delayed-fire", "p99_ms", 20, 5, "ms late, p99"),
+    Target("delayed-fire", "max_ms", None, 20, "ms late, the latest"),
     Target("idle", "broker_rss_anon_mb", 100, None, "MiB anonymous"),
     Target("idle", "broker_cpu_pct", 0.1, None, "% of a core"),
     Target("idle", "ready_s", 1.0, None, "s from start to ready, no data"),

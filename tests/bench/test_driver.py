@@ -120,7 +120,7 @@ def test_a_consumer_that_rejects_sends_nacks_that_do_not_queue_again(ends):
 
 def test_a_paced_message_carries_the_moment_it_was_due(ends):
     ours, theirs = ends
-    publisher = PacedPublisher(ours, b"", MESSAGE, 100, (1_000_000, BODY_AT))
+    publisher = PacedPublisher(ours, b"", MESSAGE, 100, (1_000_000, BODY_AT, 5_000))
     first = publisher.next_due
     publisher.pump(first - 1)
     assert received(theirs) == b""
