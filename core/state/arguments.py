@@ -18,6 +18,7 @@ TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-typ
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
 MAX_PRIORITY, PRIORITY_MAX = "x-max-priority", 255
 MS_MAX = 1 << 53  # so that any time plus it is a time
+EXPIRY_MS_MAX = 10 * 365 * 86_400_000  # RabbitMQ's bound of x-message-ttl and x-expires
 INTEGERS = frozenset(("byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"))
 NOT_SERVED = (
     "x-max-length",
@@ -69,6 +70,16 @@ def _integer(kind: str, value: Any) -> str | None:
     return wrong
 
 
+def _ttl(kind: str, value: Any) -> str | None:
+    if kind in INTEGERS and value > EXPIRY_MS_MAX:
+        return f"{{value_too_large,{value}}}"
+    return _integer(kind, value)
+
+
+def _expires(kind: str, value: Any) -> str | None:
+    return _ttl(kind, value) if value else _positive(kind, value)
+
+
 def _priority(kind: str, value: Any) -> str | None:
     wrong = _integer(kind, value)
     return f"{{max_value_exceeded,{value}}}" if wrong is None and value > PRIORITY_MAX else wrong
@@ -111,8 +122,8 @@ def _one_of(values: tuple[str, ...], wrong: str) -> Callable[[str, Any], str | N
 
 
 CHECKS: dict[str, Callable[[str, Any], str | None]] = {
-    EXPIRES: _positive,
-    TTL: _integer,
+    EXPIRES: _expires,
+    TTL: _ttl,
     QUEUE_TYPE: _queue_type,
     SINGLE_ACTIVE: _flag,
     MAX_PRIORITY: _priority,

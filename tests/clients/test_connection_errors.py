@@ -31,6 +31,12 @@ ROWS = {
         "NOT_IMPLEMENTED - requeue=false",
         (60, 110),
     ),
+    "recover-async without requeue": (
+        [spec.Basic.RecoverAsync(requeue=False)],
+        540,
+        "NOT_IMPLEMENTED - requeue=false",
+        (60, 100),
+    ),
     "flow off": ([spec.Channel.Flow(active=False)], 540, "NOT_IMPLEMENTED - active=false", (20, 20)),
     "a consumer tag twice": (
         [

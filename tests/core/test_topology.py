@@ -80,7 +80,7 @@ def test_a_redeclare_of_the_same_is_the_same_queue_whatever_the_width_of_numbers
     [
         ({"x-message-ttl": -1}, "'x-message-ttl' for {}: {{value_negative,-1}}"),
         ({"x-message-ttl": "1"}, "'x-message-ttl' for {}: \"expected integer, got longstr\""),
-        ({"x-message-ttl": 1 << 62}, "'x-message-ttl' for {}: {{value_too_big,4611686018427387904}}"),
+        ({"x-message-ttl": 1 << 62}, "'x-message-ttl' for {}: {{value_too_large,4611686018427387904}}"),
         ({"x-expires": 0}, "'x-expires' for {}: {{value_zero,0}}"),
         ({"x-queue-type": "zz"}, "'x-queue-type' for {}: \"unsupported queue type 'zz'\""),
         ({"x-queue-type": 1}, "'x-queue-type' for {}: {{unacceptable_type,signedint}}"),
