@@ -127,7 +127,7 @@ def test_a_paced_message_carries_the_moment_it_was_due(ends):
     publisher.pump(first + 1_500_000)
     wire = received(theirs)
     stamps = [wire[at + BODY_AT : at + BODY_AT + 8] for at in (0, len(MESSAGE))]
-    assert stamps == [due.to_bytes(8, "big") for due in (first, first + 1_000_000)]
+    assert stamps == [(due + 5_000).to_bytes(8, "big") for due in (first, first + 1_000_000)]
     assert len(wire) == 2 * len(MESSAGE)
     assert publisher.late_ns.percentile(100) == 1_500_000
 
