@@ -37,6 +37,9 @@ def _product_version() -> str:
 
 
 PRODUCT_VERSION = _product_version()
+# Clients ask these two which dialect is spoken: kombu changes a Celery worker's prefetch (basic.qos) in the way that
+# works here only for a RabbitMQ of 3.3 to 3.x, and a task with a countdown would hold up all others.
+SPOKEN_PRODUCT, SPOKEN_VERSION = "RabbitMQ", "3.12.0"
 
 
 class Handshake:
@@ -55,10 +58,10 @@ class Handshake:
             "capabilities": dict.fromkeys(CAPABILITIES, True),
             "cluster_name": self.broker.cluster_name,
             "copyright": "Licensed under the Apache License, Version 2.0",
-            "information": "One log for AMQP, MQTT, STOMP and RocketMQ",
+            "information": f"CorduroyMQ {PRODUCT_VERSION}: one log for AMQP, MQTT, STOMP and RocketMQ",
             "platform": f"{python_implementation()} {python_version()}",
-            "product": "CorduroyMQ",
-            "version": PRODUCT_VERSION,
+            "product": SPOKEN_PRODUCT,
+            "version": SPOKEN_VERSION,
         }
         self._send(methods.ConnectionStart(0, 9, properties, " ".join(self._mechanisms()).encode(), b"en_US"))
 

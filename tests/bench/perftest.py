@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,20 @@ def missing() -> str:
         return "PerfTest: no ../shared/peers/load/amqp.sh beside the checkout"
     if shutil.which("java") is None or shutil.which("taskset") is None:
         return "PerfTest: java or taskset is not installed"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = Path(os.environ.get("PEERS_HOME") or cache / "peers")
-    if not any(home.glob("perf-test/*/.done")):
+    if not any(_installed()):
         return "PerfTest is not installed: ../shared/peers/install.sh loadtools"
     return ""
+
+
+def library() -> str:
+    """The class path of an installed PerfTest."""
+    return f"{next(_installed()).parent}/*"
+
+
+def _installed() -> Iterator[Path]:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.get("PEERS_HOME") or cache / "peers")
+    return home.glob("perf-test/*/.done")
 
 
 def run(broker: Broker, scenario: str, timing: tuple[float, float], core: int | None) -> dict[str, Any]:

@@ -1,40 +1,54 @@
-"""A Celery worker in a process of its own: tasks, results by rpc://, events, remote control."""
+"""Celery workers in processes of their own: tasks, results by rpc://, events, remote control, retries, times, chords,
+priorities."""
 
 import subprocess
 import sys
 import threading
+import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import celery
 import pytest
 
 from tests.clients.broker import until
-from tests.clients.celery_tasks import configure
+from tests.clients.celery_tasks import TOP_PRIORITY, configure
 
 START_SECONDS = 40
 RESULT_SECONDS = 20
 
 
-@pytest.fixture(scope="module")
-def app(broker, tmp_path_factory):
-    """The application with a running worker; its queue is its own."""
-    folder = tmp_path_factory.mktemp("celery")
+def application_of(broker, backend="rpc://"):
+    """The application as its senders have it, and its worker's command line; its queue is its own."""
     url, queue = f"pyamqp://guest:guest@127.0.0.1:{broker.port}//", f"celery-{uuid.uuid4().hex[:12]}"
-    program = [sys.executable, "-m", "tests.clients.celery_tasks", url, queue]
+    program = [sys.executable, "-m", "tests.clients.celery_tasks", url, queue, backend]
+    return configure(celery.Celery("tasks"), url, queue, backend), program
+
+
+@contextmanager
+def worker_of(program, folder):
+    """A running worker; gives its log."""
     log, root = folder / "worker.log", Path(__file__).parents[2]
     with open(log, "wb") as output:
         worker = subprocess.Popen(program, stdout=output, stderr=output, cwd=root)
-    application = configure(celery.Celery("tasks"), url, queue)
     try:
-        yield application, log
+        yield log
     finally:
         worker.terminate()
         try:
             worker.wait(15)
         except subprocess.TimeoutExpired:
             worker.kill()
-        application.close()
+
+
+@pytest.fixture(scope="module")
+def app(broker, tmp_path_factory):
+    """The application with a running worker."""
+    application, program = application_of(broker)
+    with worker_of(program, tmp_path_factory.mktemp("celery")) as log:
+        yield application, log
+    application.close()
 
 
 @pytest.fixture
@@ -97,3 +111,39 @@ def test_the_worker_answers_pings(app, send):
 
     (answer,) = until(answered, RESULT_SECONDS, "a pong")
     assert list(answer.values()) == [{"ok": "pong"}]
+
+
+@pytest.mark.timeout(120)
+def test_a_task_that_is_retried_comes_back_after_its_countdown(send):
+    assert send("tasks.third_time_lucky").get(timeout=RESULT_SECONDS) == 2
+
+
+@pytest.mark.timeout(120)
+def test_a_task_with_a_countdown_waits_and_lets_others_pass(send):
+    since = time.time()
+    late = send("tasks.when", countdown=6)
+    assert send("tasks.when").get(timeout=RESULT_SECONDS) < since + 6
+    assert late.get(timeout=RESULT_SECONDS) >= since + 6
+
+
+@pytest.mark.timeout(120)
+def test_what_is_of_a_higher_priority_is_carried_out_first(broker, tmp_path):
+    application, program = application_of(broker, f"file://{tmp_path}")
+    results = {}
+    for number in range(12):
+        priority = (0, TOP_PRIORITY, 4)[number % 3]
+        results[application.send_task("tasks.when", priority=priority)] = priority
+    with worker_of(program, tmp_path):
+        times = {each.get(timeout=START_SECONDS): priority for each, priority in results.items()}
+    application.close()
+    assert [times[at] for at in sorted(times)] == [TOP_PRIORITY] * 4 + [4] * 4 + [0] * 4
+
+
+@pytest.mark.timeout(120)
+def test_a_chord_is_closed_by_what_its_tasks_gave(broker, tmp_path):
+    application, program = application_of(broker, f"file://{tmp_path}")
+    with worker_of(program, tmp_path):
+        header = [application.signature("tasks.add", (number, number)) for number in range(10)]
+        result = celery.chord(header, app=application)(application.signature("tasks.total"))
+        assert result.get(timeout=START_SECONDS) == 90
+    application.close()

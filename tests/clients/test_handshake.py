@@ -6,6 +6,7 @@ import pika
 import pytest
 from pika import spec
 
+from tests.clients.conftest import EXTERNAL
 from tests.clients.raw import PROTOCOL_HEADER, RawConnection, encode_method
 
 LOGIN_REFUSED = (
@@ -49,6 +50,9 @@ def test_start_announces_version_mechanisms_and_what_clients_branch_on(raw):
     assert announced == CAPABILITY_NAMES
     for key in ("product", "version", "platform", "information", "copyright", "cluster_name"):
         assert properties[key], key
+    if not EXTERNAL:
+        assert "CorduroyMQ" in properties["information"]
+    assert properties["product"] == "RabbitMQ"
     assert all(part.isdigit() for part in properties["version"].split(".")), properties["version"]
     assert len(properties["version"].split(".")) == 3
 
