@@ -191,9 +191,15 @@ class AmqpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     channel_max: int = 2047
     heartbeat_seconds: int = 60
     delay_anywhere: bool = True
+    consumer_timeout: int = 0
 
     def __post_init__(self) -> None:
-        bounds = {"frame_max_bytes": (4096, MIB), "channel_max": (1, 65535), "heartbeat_seconds": (0, 65535)}
+        bounds = {
+            "frame_max_bytes": (4096, MIB),
+            "channel_max": (1, 65535),
+            "heartbeat_seconds": (0, 65535),
+            "consumer_timeout": (0, SIZE_MAX),
+        }
         _within("amqp", self, bounds)
 
 

@@ -1,4 +1,4 @@
-"""What a channel holds unacknowledged: delivery tag -> (consumer, queue offset), in a ring indexed by the tag.
+"""What a channel holds unacknowledged: delivery tag -> (consumer, queue offset, time), in a ring indexed by the tag.
 
 Tags count from 1 without gaps, so a tag's slot is arithmetic; single acks leave holes that the old end passes over. A
 few that stay unsettled while thousands come after them are set aside, so that the ring grows with what is unsettled,
@@ -12,8 +12,10 @@ from array import array
 import cython
 
 if cython.compiled:
+    from cython.cimports.core.clock import Clock
     from cython.cimports.core.queue.consumer import Consumer
 else:
+    from core.clock import Clock
     from core.queue.consumer import Consumer
 
 SLOTS_MIN = 16
@@ -27,13 +29,20 @@ REJECTED = cython.declare(cython.int, 2)
 class Unacked:
     """Tags [base, head) may be unsettled, and those set aside, which are older; `count` are in all."""
 
-    def __init__(self):
+    def __init__(self, clock: Clock):
         self.base = self.head = 1
         self.count = 0
-        self._consumers = [None] * SLOTS_MIN
-        self._offsets = array("q", bytes(8 * SLOTS_MIN))
-        self._mask = SLOTS_MIN - 1
-        self._aside = {}  # tag -> (consumer, offset), ascending
+        self._clock = clock
+        self._aside = {}  # tag -> (consumer, offset, ms of its delivery), ascending
+        self._make_ring(SLOTS_MIN)
+
+    @cython.cfunc
+    def _make_ring(self, slots: cython.Py_ssize_t):
+        """An empty ring."""
+        self._consumers = [None] * slots
+        self._offsets = array("q", bytes(8 * slots))
+        self._times = array("q", bytes(8 * slots))
+        self._mask = slots - 1
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -52,6 +61,7 @@ class Unacked:
         slot: cython.Py_ssize_t = tag & self._mask
         self._consumers[slot] = consumer
         self._offsets[slot] = offset
+        self._times[slot] = self._clock.ms
         return tag
 
     @cython.cfunc
@@ -65,24 +75,24 @@ class Unacked:
             slot: cython.Py_ssize_t = self.base & self._mask
             consumer: Consumer = self._consumers[slot]
             if consumer is not None:
-                self._aside[self.base] = (consumer, self._offsets[slot])
+                self._aside[self.base] = (consumer, self._offsets[slot], self._times[slot])
                 self._consumers[slot] = None
             self.base += 1
 
     @cython.cfunc
     def _grow(self):
         """Double the ring; every entry keeps the slot that its tag says."""
-        mask: cython.Py_ssize_t = self._mask * 2 + 1
-        consumers: list = [None] * (mask + 1)
-        offsets: cython.longlong[::1] = array("q", bytes(8 * (mask + 1)))
+        consumers: list = self._consumers
+        offsets: cython.longlong[::1] = self._offsets
+        times: cython.longlong[::1] = self._times
+        mask: cython.Py_ssize_t = self._mask
+        self._make_ring(2 * (mask + 1))
         tag: cython.longlong = self.base
         while tag < self.head - 1:
-            consumers[tag & mask] = self._consumers[tag & self._mask]
-            offsets[tag & mask] = self._offsets[tag & self._mask]
+            self._consumers[tag & self._mask] = consumers[tag & mask]
+            self._offsets[tag & self._mask] = offsets[tag & mask]
+            self._times[tag & self._mask] = times[tag & mask]
             tag += 1
-        self._consumers = consumers
-        self._offsets = offsets
-        self._mask = mask
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -114,7 +124,7 @@ class Unacked:
 
     def take(self, tag: int, multiple: bool) -> list | None:
         """Take out `tag`, or with `multiple` all up to it, for a transaction that settles them later or puts them back.
-        Returns [(tag, consumer, offset)] in the order of the tags, or None: no such tag."""
+        Returns [(tag, consumer, offset, ms)] in the order of the tags, or None: no such tag."""
         if not self._known(tag, multiple):
             return None
         last: cython.longlong = tag if tag else self.head - 1
@@ -125,7 +135,7 @@ class Unacked:
         while number <= last:
             slot: cython.Py_ssize_t = number & self._mask
             if self._consumers[slot] is not None:
-                taken.append((number, self._consumers[slot], self._offsets[slot]))
+                taken.append((number, self._consumers[slot], self._offsets[slot], self._times[slot]))
                 self._consumers[slot] = None
             number += 1
         self.count -= len(taken)
@@ -134,20 +144,21 @@ class Unacked:
 
     def put_back(self, taken: list) -> None:
         """Undo take()."""
-        for tag, consumer, offset in taken:
+        for tag, consumer, offset, ms in taken:
             if tag < self.base:
-                self._aside[tag] = consumer, offset
+                self._aside[tag] = consumer, offset, ms
             else:
                 slot: cython.Py_ssize_t = tag & self._mask
                 self._consumers[slot] = consumer
                 self._offsets[slot] = offset
+                self._times[slot] = ms
         self.count += len(taken)
         self._aside = dict(sorted(self._aside.items()))
 
     def settle_taken(self, taken: list, fate: int) -> None:
         """Settle what take() gave: 0 = acknowledged, 1 = back to its place, 2 = rejected."""
         self.count += len(taken)
-        for _, consumer, offset in taken:
+        for _, consumer, offset, _ in taken:
             self._finish(consumer, offset, fate)
 
     @cython.cfunc
@@ -187,7 +198,7 @@ class Unacked:
         return True
 
     def _settle_aside(self, tag: int, fate: int) -> None:
-        consumer, offset = self._aside.pop(tag)
+        consumer, offset, _ = self._aside.pop(tag)
         self._finish(consumer, offset, fate)
 
     @cython.cfunc
@@ -208,12 +219,20 @@ class Unacked:
         if self.count == 0:
             self.base = self.head
             if self._mask >= 4096:
-                self._consumers = [None] * SLOTS_MIN
-                self._offsets = array("q", bytes(8 * SLOTS_MIN))
-                self._mask = SLOTS_MIN - 1
+                self._make_ring(SLOTS_MIN)
             return
         while self.base < self.head and self._consumers[self.base & self._mask] is None:
             self.base += 1
+
+    def oldest(self) -> tuple | None:
+        """The oldest that is unsettled: (consumer, ms of its delivery), or None."""
+        if self.count == 0:
+            return None
+        if self._aside:
+            consumer, _, ms = next(iter(self._aside.values()))
+            return consumer, ms
+        slot: cython.Py_ssize_t = self.base & self._mask
+        return self._consumers[slot], self._times[slot]
 
     def return_all(self) -> int:
         """Requeue everything unsettled: the channel closes, or basic.recover."""

@@ -18,6 +18,7 @@ class Metrics:
     connections_opened: int = 0
     connections_closed: int = 0
     unexpected_errors: int = 0
+    consumer_timeouts: int = 0
     cold_read_errors: int = 0
     tls_handshakes_failed: int = 0
     tls_certificate_expires: dict[str, float] = field(default_factory=dict)  # file -> Unix time, seconds

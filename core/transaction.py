@@ -16,7 +16,7 @@ from core.routing.router import Route
 MESSAGE_BYTES = 256  # what a message takes in memory beside its body and header block, about
 SETTLED_BYTES = 128  # what a delivery takes that is to be settled
 
-Taken = list[tuple[int, Any, int]]  # delivery tag, consumer, queue offset
+Taken = list[tuple[int, Any, int, int]]  # delivery tag, consumer, queue offset, ms of the delivery
 
 
 class Publisher(Protocol):

@@ -65,6 +65,8 @@ class BrokerCollector:
         yield counter(
             "rabbitmq_global_messages_redelivered", "Deliveries marked redelivered", redelivered + gone.redelivered
         )
+        text = "Channels closed because a delivery was not acknowledged in time"
+        yield counter("mq_consumer_timeouts", text, gone.consumer_timeouts)
         delays = broker.delays
         yield gauge("mq_messages_delayed", "Messages that wait for their time", delays.count())
         yield counter("mq_delayed_messages_fired", "Delayed messages whose time came", delays.fired)

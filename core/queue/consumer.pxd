@@ -20,7 +20,7 @@ cdef class Consumer:
     cdef public Gate gate
     cdef public bint no_ack, exclusive, available, stalled, cancelled
     cdef public int prefetch, unacked
-    cdef public long long priority
+    cdef public long long priority, timeout_ms
     cpdef bint can_take(self) except? -1
     cdef close_out(self)
     cpdef deliver(self, Message message, long long offset, bint redelivered)

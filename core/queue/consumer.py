@@ -64,7 +64,8 @@ class Consumer:
     """Whoever takes messages from a queue. A protocol's subclass says whether it can and what a delivery looks like.
 
     prefetch 0 = no limit; a no_ack consumer has no limit but its connection's output.
-    priority: the higher gets all that it can take. available = it is in its queue's ring; stalled = it left, and its
+    priority: the higher gets all that it can take. timeout_ms: how long it may keep a message unacknowledged, 0 = for
+    ever, -1 = as its queue says. available = it is in its queue's ring; stalled = it left, and its
     gate or its connection's output will wake it.
     """
 
@@ -74,6 +75,7 @@ class Consumer:
         self.no_ack = self.exclusive = self.available = self.stalled = self.cancelled = False
         self.prefetch = self.unacked = 0
         self.priority = 0
+        self.timeout_ms = -1
 
     @cython.ccall
     @cython.exceptval(-1)

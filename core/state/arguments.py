@@ -16,6 +16,7 @@ from core.state.type_arguments import CLASSIC, NOT_FOR, QUEUE_TYPES, STREAM, che
 DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY = "x-dead-letter-exchange", "x-dead-letter-routing-key"
 TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-type", "alternate-exchange"
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
+CONSUMER_TIMEOUT = "x-consumer-timeout"
 MAX_PRIORITY, PRIORITY_MAX = "x-max-priority", 255
 MS_MAX = 1 << 53  # so that any time plus it is a time
 EXPIRY_MS_MAX = 10 * 365 * 86_400_000  # RabbitMQ's bound of x-message-ttl and x-expires
@@ -24,7 +25,6 @@ NOT_SERVED = (
     "x-max-length",
     "x-max-length-bytes",
     "x-overflow",
-    "x-consumer-timeout",
     "x-message-deduplication",
 )
 
@@ -135,6 +135,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     "x-max-in-memory-length": _integer,
     "x-max-in-memory-bytes": _integer,
     "x-quorum-initial-group-size": _positive,
+    CONSUMER_TIMEOUT: _positive,
     "x-delivery-limit": _any_integer,  # as from RabbitMQ 4.0 below 0 = no limit; before, any value was taken
     MAX_AGE: check_max_age,
     MAX_BYTES: _integer,
@@ -174,15 +175,13 @@ def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title
 def check_consumer_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str, queue_type: str) -> None:
     """Raises PreconditionFailed for an argument of a new consumer that cannot be. title: of its queue. What a stream's
     x-stream-offset may be: stream_arguments.py."""
-    if queue_type == STREAM:
-        if PRIORITY in arguments:
-            raise PreconditionFailed(f"invalid arg '{PRIORITY}' for {title} {OF_A_STREAM}")
-        return
-    if PRIORITY in arguments:
-        wrong = _any_integer(codec.type_name(arguments[PRIORITY]), arguments[PRIORITY])
+    if queue_type == STREAM and PRIORITY in arguments:
+        raise PreconditionFailed(f"invalid arg '{PRIORITY}' for {title} {OF_A_STREAM}")
+    for name, check in ((PRIORITY, _any_integer), (CONSUMER_TIMEOUT, _integer)):
+        wrong = check(codec.type_name(arguments[name]), arguments[name]) if name in arguments else None
         if wrong is not None:
-            raise PreconditionFailed(f"invalid arg '{PRIORITY}' for {title}: {wrong}")
-    if STREAM_OFFSET in arguments:
+            raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
+    if STREAM_OFFSET in arguments and queue_type != STREAM:
         raise PreconditionFailed(f"invalid arg '{STREAM_OFFSET}' for {title} of queue type rabbit_{queue_type}_queue")
 
 

@@ -32,6 +32,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_strategy: str = "at-most-once"
     delivery_limit: int = -1  # of a quorum queue
     max_age: str | None = None  # of a stream: `7D`
+    consumer_timeout_ms: int = -1  # -1 = as the configuration says
 
     @property
     def dead_letter(self) -> tuple[str, bytes | None] | None:
@@ -103,6 +104,7 @@ SETTINGS: dict[str, Setting] = {
         "dead_letter_strategy", _one_of("at-most-once", "at-least-once"), "dead letter strategy"
     ),
     "delivery-limit": _limit("delivery_limit", "delivery limit"),
+    "consumer-timeout": _limit("consumer_timeout_ms", "consumer timeout", 1),
     "alternate-exchange": _choice("", _name, "alternate exchange name"),
     "max-age": _choice("max_age", _age, "max age"),
     "stream-max-segment-size-bytes": _choice("", _number(), "segment size"),

@@ -333,6 +333,7 @@ class AmqpConnection(FrameWriter):
 
     def tick(self, now: float) -> None:
         """Heartbeats and time limits; called twice a second."""
+        self._close_overdue()
         if self._heard or self.paused_for:  # what is not read cannot be missed
             self._heard, self._last_heard = False, now
         if self._sent:
@@ -349,6 +350,14 @@ class AmqpConnection(FrameWriter):
                 self.finish()
             elif now - self._last_sent >= self.heartbeat / 2:
                 self.write(HEARTBEAT_FRAME)
+
+    def _close_overdue(self) -> None:
+        """Close the channels that hold a delivery for too long. What waits for the disk is no fault of the client."""
+        for number, channel in self.channels.items():
+            if not (channel.closing or channel.waiting):
+                error = channel.consuming.overdue()
+                if error is not None:
+                    self.fail(number, error)
 
     def _cut_off(self, now: float) -> None:
         """A peer that does not take what is left for it gets no more time than this."""

@@ -6,7 +6,7 @@ import cython
 
 from core.errors import AccessRefused, LimitReached, NotAllowed, NotFound, NotSupported, PreconditionFailed
 from core.quorum import QuorumQueue
-from core.state.arguments import PRIORITY
+from core.state.arguments import CONSUMER_TIMEOUT, PRIORITY
 from core.stream import Stream
 from protocols.amqp.errors import AmqpError
 from protocols.amqp.methods import (
@@ -45,6 +45,7 @@ class AmqpConsumer(Consumer):
         Consumer.__init__(self, queue, consuming.gate)
         self.no_ack, self.exclusive, self.arguments = options
         self.priority = self.arguments.get(PRIORITY, 0)
+        self.timeout_ms = self.arguments.get(CONSUMER_TIMEOUT, -1)
         self.prefetch = 0 if self.no_ack else consuming.prefetch
         self.output = consuming.output
         self.held = consuming.held
@@ -135,7 +136,7 @@ class Consuming:
         self.channel = channel
         self.broker = broker
         self.vhost, self.user, self.connection = session
-        self.held = Unacked()
+        self.held = Unacked(broker.clock)
         self.gate = Gate()
         self.consumers = {}
         self.prefetch = 0
@@ -296,6 +297,26 @@ class Consuming:
         self.held.return_all()
         if method.synchronous:
             self.output.method(self.channel, encode(BasicRecoverOk()))
+
+    def overdue(self) -> AmqpError | None:
+        """The error of a channel whose oldest delivery was not acknowledged in time (RabbitMQ's consumer_timeout)."""
+        oldest = self.held.oldest()
+        if oldest is None:
+            return None
+        consumer, delivered_ms = oldest
+        timeout_ms = consumer.timeout_ms
+        if timeout_ms < 0:
+            timeout_ms = consumer.queue.settings.consumer_timeout_ms
+        if timeout_ms < 0:
+            timeout_ms = self.broker.config.amqp.consumer_timeout
+        if timeout_ms == 0 or self.broker.clock.tick() - delivered_ms <= timeout_ms:
+            return None
+        self.broker.metrics.consumer_timeouts += 1
+        return AmqpError(
+            406,
+            f"delivery acknowledgement on channel {self.channel} timed out. Timeout value used: {timeout_ms} ms. "
+            "This timeout value can be configured, see consumers doc guide to learn more",
+        )
 
     def queue_gone(self, consumer: AmqpConsumer) -> None:
         """A consumer's queue was deleted under it."""

@@ -102,6 +102,7 @@ OUT_OF_BOUNDS = [
     (AmqpConfig, "amqp", "frame_max_bytes", 4096, MIB),
     (AmqpConfig, "amqp", "channel_max", 1, 65535),
     (AmqpConfig, "amqp", "heartbeat_seconds", 0, 65535),
+    (AmqpConfig, "amqp", "consumer_timeout", 0, 1 << 50),
     (AccessConfig, "access", "password_cache_seconds", 0, 86400),
     (TlsConfig, "tls", "login_san_index", 0, 1000),
 ]

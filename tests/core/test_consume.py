@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.clock import Clock
 from core.consume import Unacked
 from core.queue.consumer import Consumer, Gate, Source
 
@@ -45,13 +46,19 @@ def new_consumer(noted):
 
 
 class Model:
+    """Its clock goes on by a second with each delivery: number n is delivered in second n."""
+
     def __init__(self):
-        self.held, self.open, self.noted = Unacked(), {}, []
+        self.now = 0.0
+        self.clock = Clock(lambda: self.now, lambda: self.now)
+        self.held, self.open, self.noted = Unacked(self.clock), {}, []
         self.taken = []  # by a transaction: [what take() gave]
         self.consumers = [None, new_consumer(self.noted), new_consumer(self.noted)]
 
     def add(self, count, which):
         for _ in range(count):
+            self.now = float(self.held.head)
+            self.clock.tick()
             tag = self.held.add(self.consumers[which], self.held.head * 10)
             assert tag * 10 == (self.held.head - 1) * 10
             if which:
@@ -79,7 +86,7 @@ class Model:
         if not known:
             assert taken is None
             return
-        assert taken == [(each, self.open.pop(each), each * 10) for each in tags]
+        assert taken == [(each, self.open.pop(each), each * 10, each * 1000) for each in tags]
         self.taken.append(taken)
 
     def end(self, commit):
@@ -89,14 +96,16 @@ class Model:
                 self.held.settle_taken(taken, 0)
             else:
                 self.held.put_back(taken)
-                self.open.update((tag, consumer) for tag, consumer, _ in taken)
-        wanted = [(ACKED, offset) for taken in self.taken for _, _, offset in taken] if commit else []
+                self.open.update((tag, consumer) for tag, consumer, _, _ in taken)
+        wanted = [(ACKED, offset) for taken in self.taken for _, _, offset, _ in taken] if commit else []
         assert self.noted[before:] == wanted
         self.taken = []
 
     def check(self):
         assert self.held.count == len(self.open)
-        taken = [consumer for each in self.taken for _, consumer, _ in each]
+        oldest = min(self.open, default=None)
+        assert self.held.oldest() == (None if oldest is None else (self.open[oldest], oldest * 1000))
+        taken = [consumer for each in self.taken for _, consumer, _, _ in each]
         for consumer in self.consumers[1:]:
             held = [*self.open.values(), *taken].count(consumer)
             assert consumer.unacked == consumer.gate.unacked == held
@@ -127,14 +136,14 @@ def test_it_is_a_dict_of_tags(steps):
 
 
 def test_tags_count_from_one_also_those_that_need_no_ack():
-    held, consumer = Unacked(), new_consumer([])
+    held, consumer = Unacked(Clock()), new_consumer([])
     assert [held.add(each, 0) for each in (None, consumer, None, consumer)] == [1, 2, 3, 4]
     assert held.count == 2
 
 
 @pytest.mark.parametrize("multiple", [False, True])
 def test_a_tag_that_is_settled_or_was_never_given_is_unknown_also_to_multiple(multiple):
-    held, consumer = Unacked(), new_consumer([])
+    held, consumer = Unacked(Clock()), new_consumer([])
     for offset in range(3):
         held.add(consumer, offset)
     assert held.acknowledge(2, False) == 1
@@ -143,14 +152,14 @@ def test_a_tag_that_is_settled_or_was_never_given_is_unknown_also_to_multiple(mu
 
 
 def test_zero_is_all_there_are_and_nothing_alone():
-    held = Unacked()
+    held = Unacked(Clock())
     assert held.acknowledge(0, True) == 0
     assert held.acknowledge(0, False) == -2
 
 
 def test_a_straggler_does_not_make_the_ring_grow():
     noted = []
-    held, consumer = Unacked(), new_consumer(noted)
+    held, consumer = Unacked(Clock()), new_consumer(noted)
     held.add(consumer, 77)
     before = sum(map(sys.getsizeof, (held._consumers, held._offsets))) if hasattr(held, "_consumers") else 0
     for _ in range(100_000):

@@ -121,7 +121,7 @@ class CoreClient:
         self.model = model
         self.unacked_max = unacked_max
         self.gate = Gate()
-        self.unacked = Unacked()
+        self.unacked = Unacked(life.clock)
         self.confirms = Confirms(self)
         self.consumers: list[SimConsumer] = []
         self.getters: list[SimGetter] = []

@@ -7,6 +7,7 @@ from core.publish import Publisher
 from core.queue.consumer import Consumer, Gate
 from core.queue.delivery import Queue
 from core.routing.router import Route
+from core.state.settings import QueueSettings
 from core.turn import Turn
 from tests.core.log.conftest import HeldEngine
 
@@ -48,7 +49,7 @@ class Bench:
 
     def queue(self, durable=True, ttl_ms=-1, name="q"):
         queue = Queue((7, b"/", name), durable, self.turn, self.log.tail)
-        queue.ttl_ms = ttl_ms
+        queue.configure(QueueSettings(ttl_ms=ttl_ms))
         queue.wake_at = self.wake_at
         queue.cold = lambda queue, offset: self.cold.append((queue, offset))
         return queue

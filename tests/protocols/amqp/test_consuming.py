@@ -86,6 +86,44 @@ def test_a_global_prefetch_is_shared_and_can_be_changed_at_once(client, queue):
     assert len(deliveries(client)) == 5
 
 
+def wait(client, ms):
+    """Time passes, and the connection looks at its limits, as it does twice a second."""
+    client.world.pass_ms(ms)
+    client.connection.tick(client.world.clock.monotonic())
+    client.world.run()
+
+
+def test_a_delivery_may_stay_unacknowledged_for_ever_by_default(client, queue):
+    fill(client, 1)
+    client.send(BasicConsume(queue="q"))
+    client.replies()
+    wait(client, 365 * 86_400_000)
+    client.send(BasicAck(1))
+    assert client.replies() == [] and queue.unacked == 0
+
+
+def test_a_timeout_counts_from_the_delivery_of_the_oldest_that_is_unacknowledged(client, queue):
+    client.send(BasicConsume(queue="q", arguments={"x-consumer-timeout": 1000}))
+    for _ in range(2):
+        fill(client, 1)
+        wait(client, 600)
+        if queue.unacked == 1:
+            client.send(BasicAck(1))
+            fill(client, 1)  # it takes the place of the one acknowledged, 600 ms later
+    client.replies()
+    wait(client, 400)
+    assert client.replies() == []
+    wait(client, 1)
+    text = (
+        "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1000 ms. "
+        "This timeout value can be configured, see consumers doc guide to learn more"
+    )
+    assert client.replies() == [ChannelClose(406, text, 0, 0)]
+    assert (queue.ready, queue.unacked, client.world.metrics.consumer_timeouts) == (2, 0, 1)
+    wait(client, 10_000)
+    assert client.replies() == []
+
+
 def test_acks_and_rejects_settle_or_give_back(client, queue):
     fill(client, 4)
     client.send(BasicConsume(queue="q", consumer_tag="a"))
