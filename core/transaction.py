@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from core.errors import LimitReached
-from core.message import Message
-from core.routing.router import Route
+import cython
 
-MESSAGE_BYTES = 256  # what a message takes in memory beside its body and header block, about
-SETTLED_BYTES = 128  # what a delivery takes that is to be settled
+from core.errors import LimitReached
+
+if cython.compiled:
+    from cython.cimports.core.message import Message
+    from cython.cimports.core.queue.delivery import Queue
+    from cython.cimports.core.routing.router import Route
+else:
+    from core.message import Message
+    from core.queue.delivery import Queue
+    from core.routing.router import Route
+
+MESSAGE_BYTES = cython.declare(cython.Py_ssize_t, 256)  # of memory, beside body and header block, about
+SETTLED_BYTES = cython.declare(cython.Py_ssize_t, 128)  # what a delivery takes that is to be settled
 
 Taken = list[tuple[int, Any, int, int]]  # delivery tag, consumer, queue offset, ms of the delivery
 
@@ -29,6 +38,8 @@ class Publisher(Protocol):
         """A mandatory message entered no queue."""
 
 
+@cython.final
+@cython.cclass
 class Transaction:
     """One channel's transaction. When it is committed or rolled back the next one begins in the same object.
 
@@ -39,24 +50,26 @@ class Transaction:
     def __init__(self, broker: Any, unacked: Any, queues: dict[str, Any], bytes_max: int):
         """unacked: the channel's core.consume.Unacked; queues: those of its virtual host, by name."""
         self._log = broker.log
-        self._publisher = broker.publisher
-        self._gather = broker.handover.gather
         self._clock = broker.clock
+        self._publish = broker.publisher.publish
+        self._gather = broker.handover.gather
         self._unacked = unacked
         self._queues = queues
         self._bytes_max = bytes_max
-        self.held_bytes = 0
-        self._messages: list[tuple[Message, Route, bool, int]] = []
-        self._settled: list[tuple[Taken, int]] = []
+        self._begin_anew()
 
     @property
     def publishing(self) -> bool:
         """See above."""
-        return bool(self._messages)
+        return len(self._messages) > 0
 
-    def publish(self, message: Message, route: Route, mandatory: bool) -> None:
+    @cython.ccall
+    def publish(self, message: Message, route: Route, mandatory: cython.bint):
         """Hold a message. Raises LimitReached."""
-        self._messages.append((message, route, mandatory, self._clock.ms))
+        message.store_ms = self._clock.ms
+        self._messages.append(message)
+        self._routes.append(route)
+        self._mandatory.append(mandatory)
         self._hold(message.body_size + len(message.header) + MESSAGE_BYTES)
 
     def settle(self, taken: Taken, fate: int) -> None:
@@ -64,7 +77,8 @@ class Transaction:
         self._settled.append((taken, fate))
         self._hold(SETTLED_BYTES * len(taken))
 
-    def _hold(self, size: int) -> None:
+    @cython.cfunc
+    def _hold(self, size: cython.Py_ssize_t):
         self.held_bytes += size
         if self.held_bytes > self._bytes_max:
             raise LimitReached(
@@ -74,16 +88,22 @@ class Transaction:
     def commit(self, publisher: Publisher) -> None:
         """Publish everything, then settle everything, in the order it came. The publisher is told of mandatory messages
         that enter no queue. Who wants to know when all of it is safe asks the log."""
-        messages, settled, held_bytes = self._messages, self._settled, self.held_bytes
+        messages: list = self._messages
+        routes: list = self._routes
+        mandatory: list = self._mandatory
+        settled, held_bytes = self._settled, self.held_bytes
         self._begin_anew()
         self._log.join(held_bytes)
         try:
-            for message, route, mandatory, since_ms in messages:
+            at: cython.Py_ssize_t
+            for at in range(len(messages)):
+                message: Message = messages[at]
+                route: Route = routes[at]
                 if message.expire_at:
-                    message.expire_at += self._clock.ms - since_ms
+                    message.expire_at += self._clock.ms - message.store_ms
                 if route.histories is not None:
                     publisher.remember(message, route.histories)
-                if not self._publisher.publish(message, self._living(route)) and mandatory:
+                if not self._publish(message, self._living(route)) and mandatory[at]:
                     publisher.give_back(message)
             for taken, fate in settled:
                 self._unacked.settle_taken(taken, fate)
@@ -97,13 +117,21 @@ class Transaction:
         for taken, _ in settled:
             self._unacked.put_back(taken)
 
-    def _begin_anew(self) -> None:
-        self._messages, self._settled, self.held_bytes = [], [], 0
+    @cython.cfunc
+    def _begin_anew(self):
+        self._messages, self._routes, self._mandatory, self._settled = [], [], [], []
+        self.held_bytes = 0
 
+    @cython.cfunc
     def _living(self, route: Route) -> Route:
         """The route without queues that were deleted meanwhile; one of the same name takes its predecessor's place."""
-        if not any(queue.deleted for queue in route.queues):
-            return route
-        named = (self._queues.get(queue.name) if queue.deleted else queue for queue in route.queues)
-        queues = dict.fromkeys(queue for queue in named if queue is not None)
-        return Route(tuple(queues), tuple(queue for queue in queues if queue.durable))
+        for item in route.queues:
+            queue: Queue = item
+            if queue.deleted:
+                return self._without_deleted(route)
+        return route
+
+    def _without_deleted(self, route: Route) -> Route:
+        named = [self._queues.get(queue.name) if queue.deleted else queue for queue in route.queues]
+        queues = dict.fromkeys([queue for queue in named if queue is not None])
+        return Route(tuple(queues), tuple([queue for queue in queues if queue.durable]))

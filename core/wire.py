@@ -125,6 +125,18 @@ def put(b: cython.p_uchar, at: cython.Py_ssize_t, data: bytes) -> cython.void:
 
 @cython.ccall
 @cython.exceptval(check=False)
+def put_range(
+    b: cython.p_uchar, at: cython.Py_ssize_t, source: cython.p_uchar, start: cython.Py_ssize_t, n: cython.Py_ssize_t
+) -> cython.void:
+    """Copy n bytes from `start` of source to `at`, which do not overlap; there must be room for them."""
+    if cython.compiled:
+        memcpy(b + at, source + start, n)
+    else:
+        b[at : at + n] = source[start : start + n]
+
+
+@cython.ccall
+@cython.exceptval(check=False)
 def varint_size(value: cython.ulonglong) -> cython.Py_ssize_t:
     """How many bytes put_varint writes for value: 1 to 10."""
     n: cython.Py_ssize_t = 1

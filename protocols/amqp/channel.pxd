@@ -3,6 +3,7 @@ from core.log.commit_log cimport CommitLog
 from protocols.amqp.consuming cimport Consuming
 from protocols.amqp.frames cimport FrameWriter
 from protocols.amqp.publishing cimport Publishing
+from protocols.amqp.waiting cimport WaitingFrames
 
 
 cdef class Channel:
@@ -16,12 +17,16 @@ cdef class Channel:
     cdef readonly Consuming consuming
     cdef public bint closing
     cdef readonly bint waiting
-    cdef object _held
+    cdef WaitingFrames _held
     cdef bint _content_held, _forced, _select_held
     cdef readonly object transaction
     cdef public str last_queue
     cdef object _getter
     cpdef frame(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end)
+    cpdef resume(self)
+    cdef _hold(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end)
+    cdef _forget_held(self)
+    cdef bint _publishes_at_commit(self, unsigned int ids) except? -1
     cdef _execute(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end)
     cdef bint _must_hold(self, int kind, bytearray b, Py_ssize_t at, Py_ssize_t end) except? -1
     cdef _method(self, bytearray b, Py_ssize_t at, Py_ssize_t end)

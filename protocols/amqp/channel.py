@@ -9,8 +9,6 @@ Two things make a channel's frames wait, in their order, as raw payloads:
 
 from __future__ import annotations
 
-from collections import deque
-
 import cython
 
 from core.errors import PreconditionFailed
@@ -24,11 +22,13 @@ from protocols.amqp.publishing import Publishing
 if cython.compiled:
     from cython.cimports.core.wire import rd16, rd32, rd64
     from cython.cimports.protocols.amqp.frames import FrameWriter
+    from cython.cimports.protocols.amqp.waiting import WaitingFrames
 else:
     from core.wire import rd16, rd32, rd64
     from protocols.amqp.frames import FrameWriter
+    from protocols.amqp.waiting import WaitingFrames
 
-METHOD, HEADER, BODY = 1, 2, 3
+METHOD = 1
 PUBLISH, ACK, REJECT, NACK = 60 << 16 | 40, 60 << 16 | 80, 60 << 16 | 90, 60 << 16 | 120
 CLOSE = 20 << 16 | 40
 TX_SELECT, TX_COMMIT = 90 << 16 | 10, 90 << 16 | 20
@@ -74,7 +74,7 @@ class Channel:
         if self.closing:
             self._while_closing(kind, rd32(b, at) if kind == 1 and end - at >= 4 else 0)
         elif (self.waiting or self._held is not None or self.flow.blocked) and self._must_hold(kind, b, at, end):
-            self._hold(kind, bytearray(b[at:end]))
+            self._hold(kind, b, at, end)
         else:
             self._execute(kind, b, at, end)
 
@@ -111,40 +111,61 @@ class Channel:
         ordered: cython.bint = self._select_held or self.transaction is not None
         return ids not in OVERTAKING or (ordered and ids in IN_ORDER)
 
-    def _publishes_at_commit(self, ids: int) -> bool:
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _publishes_at_commit(self, ids: cython.uint) -> cython.bint:
         """Whether this is a tx.commit with messages that an alarm holds back."""
-        held = self.flow.blocked and not self._forced and ids == TX_COMMIT
+        held: cython.bint = self.flow.blocked and not self._forced and ids == TX_COMMIT
         return held and self.transaction is not None and self.transaction.publishing
 
-    def _hold(self, kind: int, payload: bytearray) -> None:
-        if self._held is None:
-            self._held = deque()
-        self._held.append((kind, payload))
-        self.connection.holds(len(payload) + 64)
+    @cython.cfunc
+    def _hold(self, kind: cython.int, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
+        held: WaitingFrames = self._held
+        if held is None:
+            held = self._held = WaitingFrames()
+        size: cython.Py_ssize_t = held.size
+        held.add(kind, b, at, end)
+        self.output.holds(held.size - size)
 
-    def resume(self) -> None:
+    @cython.ccall
+    def resume(self):
         """Execute what waited, in order, until something has to wait again."""
-        while self._held and not self.waiting and not self.closing:
-            kind, payload = self._held[0]
-            ids = rd32(payload, 0) if kind == METHOD and len(payload) >= 4 else 0
+        held: WaitingFrames = self._held
+        while held is not None and held.count and not self.waiting and not self.closing:
+            b: bytearray = held.buffer
+            at: cython.Py_ssize_t = held.start
+            end: cython.Py_ssize_t = held.stop
+            kind: cython.int = held.kind
+            ids: cython.uint = rd32(b, at) if kind == 1 and end - at >= 4 else 0
             if ids == PUBLISH and self.flow.blocked and not self._forced:
                 self._content_held = True  # what is still to come of a content belongs to this or a later publish
                 return
             if self._publishes_at_commit(ids):
                 return
-            self._held.popleft()
-            self.connection.holds(-len(payload) - 64)
-            self._execute(kind, payload, 0, len(payload))
-        if not self._held:
-            self._held = None
-            self._content_held = self._select_held = False
+            size: cython.Py_ssize_t = held.size
+            held.pop()
+            self.output.holds(held.size - size)
+            self._execute(kind, b, at, end)
+            held = self._held
+        if held is None or not held.count:
+            self._forget_held()
+
+    @cython.cfunc
+    def _forget_held(self):
+        """Nothing waits any more, or is to."""
+        held: WaitingFrames = self._held
+        if held is not None:
+            self.output.holds(-held.size)
+            held.release()
+        self._held = None
+        self._content_held = self._select_held = False
 
     def force(self, *, lost: bool = False) -> bool:
         """The connection closes: take in what waits whatever the alarm, and if it is `lost` whatever reply is due: that
         only keeps the replies in order. True when nothing waits any more."""
         self._forced = True
         self.resume()
-        while lost and self._held and not self.closing:
+        while lost and self._held is not None and not self.closing:
             self.waiting = False
             self.resume()
         return self._held is None and not self.waiting
@@ -240,9 +261,7 @@ class Channel:
         self.closing = True
         if self._getter is not None:
             self._getter.cancelled = True
-        if self._held is not None:
-            self.connection.holds(-sum(len(payload) + 64 for _, payload in self._held))
-            self._held = None
+        self._forget_held()
         self.publishing.close()
         self.consuming.close()
 

@@ -6,6 +6,7 @@ cdef class AmqpConnection(FrameWriter):
     cdef readonly object broker, vhost, user
     cdef readonly dict channels
     cdef int _state
+    cdef Py_ssize_t _held_max
     cdef Channel _last
     cdef public object login
     cdef readonly dict client_properties
@@ -16,4 +17,5 @@ cdef class AmqpConnection(FrameWriter):
     cdef _frame(self, int kind, int number, bytearray b, Py_ssize_t at, Py_ssize_t end)
     cdef _on_channel(self, int kind, int number, bytearray b, Py_ssize_t at, Py_ssize_t end)
     cpdef Py_ssize_t receive(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end) except? -1
+    cpdef holds(self, Py_ssize_t size)
     cpdef before_flush(self)

@@ -58,6 +58,7 @@ class AmqpConnection(FrameWriter):
         self.name = self.close_reason = ""
         self.channel_max = broker.config.amqp.channel_max
         self.heartbeat = 0
+        self._held_max = broker.config.limits.held_bytes
         self._state = NEW
         self._last = None
         self._heard = self._sent = self._told_blocked = self._closing_first = False
@@ -280,13 +281,13 @@ class AmqpConnection(FrameWriter):
         if self._closing_first:
             self._finish_close()
 
-    def holds(self, size: int) -> None:
+    @cython.ccall
+    def holds(self, size: cython.Py_ssize_t):
         """Frames of `size` bytes more (or less) wait in memory: above the bound the socket is not read."""
         self.held_bytes += size
-        limit = self.broker.config.limits.held_bytes
-        if self.held_bytes > limit:
+        if self.held_bytes > self._held_max:
             self.pause_input(HELD)
-        elif self.held_bytes <= limit // 2:
+        elif self.paused_for and self.held_bytes <= self._held_max // 2:
             self.resume_input(HELD)
         if size > 0 and self.flow.blocked:
             self._tell_blocked()

@@ -7,6 +7,7 @@ cdef class FrameWriter(Peer):
     cdef public object flow
     cdef public list confirming
     cdef public Py_ssize_t held_bytes
+    cpdef holds(self, Py_ssize_t size)
     cpdef method(self, int channel, bytes payload)
     cdef content(self, int channel, Message message)
     cdef _body_part(self, int channel, bytes part, Py_ssize_t start, Py_ssize_t size)

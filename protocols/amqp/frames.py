@@ -39,6 +39,11 @@ class FrameWriter(Peer):
         self.held_bytes = 0  # of frames that wait for a commit or for the end of an alarm
 
     @cython.ccall
+    def holds(self, size: cython.Py_ssize_t):
+        """Frames of `size` bytes more (or less) wait in memory."""
+        raise NotImplementedError
+
+    @cython.ccall
     def method(self, channel: cython.int, payload: bytes):
         """A method frame."""
         size: cython.Py_ssize_t = len(payload)

@@ -5,6 +5,7 @@ from core.message cimport Message
 from core.publish cimport Publisher
 from core.routing.exchange cimport Exchange
 from core.routing.router cimport Route, Router
+from core.transaction cimport Transaction
 from protocols.amqp.frames cimport FrameWriter
 from protocols.amqp.properties cimport Scan
 
@@ -37,7 +38,7 @@ cdef class Publishing(Waiter):
     cdef readonly long long next_seq, acked
     cdef long long _ready_hi, _waited_hi
     cdef list _singles
-    cdef public object transaction
+    cdef public Transaction transaction
     cpdef long long mark(self) except? -1
     cpdef committed(self, long long mark)
     cdef begin(self, bytearray b, Py_ssize_t at, Py_ssize_t end)

@@ -29,6 +29,12 @@ def test_take_and_put_copy():
     assert wire.take(b"abc", 3, 0) == b""
 
 
+def test_put_range_copies_a_part():
+    out = bytearray(8)
+    wire.put_range(out, 1, b"abcdef", 2, 3)
+    assert bytes(out) == b"\0cde\0\0\0\0"
+
+
 @given(UINT64)
 def test_varints_round_trip_in_the_size_foretold(value):
     out = bytearray(12)

@@ -101,8 +101,7 @@ def dropped_at_close() -> None:
 
     def must_hold(self: Any, kind: int, b: Any, at: int, end: int) -> bool:
         if kind == METHOD and int.from_bytes(b[at : at + 4], "big") == CLOSE and self._held:
-            self.connection.holds(-sum(len(payload) + 64 for _, payload in self._held))
-            self._held = None
+            self._forget_held()
         return honest(self, kind, b, at, end)
 
     Channel._must_hold = must_hold
