@@ -33,6 +33,8 @@ from core.queue.delivery import Queue
 from core.queue.levels import Levels
 from core.quorum import QuorumQueue
 from core.replies import Replies
+from core.routing.exchange import comparable_fields
+from core.routing.once import KEY_HEADER, Entry, key_in
 from core.schedule import Schedule
 from core.state.apply import Applier
 from core.state.arguments import MAX_PRIORITY, SINGLE_ACTIVE, ArgumentCodec, table_of
@@ -41,8 +43,9 @@ from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
 from core.state.checkpoint import Ports as CheckpointPorts
 from core.state.delayed import DELAYED, DelayedQueue
+from core.state.kept_keys import read_keys
 from core.state.model import IDS_KEY, Model, VirtualHost
-from core.state.records import IdsFact, QueueFact, encode
+from core.state.records import IdsFact, KeySeen, QueueFact, encode
 from core.state.replay import LoggedQueue
 from core.state.restore import Restored, restore
 from core.state.retain import Retainer
@@ -126,7 +129,8 @@ class Broker:
         disk = self._disk
         disk.store.open()
         decode = partial(table_of, self._codec)
-        applier = Applier(self.model, self._make_queue, decode, self.policies.configure_exchange)
+        applier = Applier(self.model, self._make_queue, decode, self._configure_exchange)
+        self._apply = applier.apply
         restored = restore(disk.store, applier, self._scan)
         disk.engine.start(restored.log.tail)
         self._build_log(restored.log.counters)
@@ -230,6 +234,8 @@ class Broker:
             checkpointer.restored(queue, restored.tails.get(queue.id, -1))
             if restored.records:
                 checkpointer.touched[queue.id] = queue
+            if queue.keys is not None and queue.ready:
+                read_keys(queue, partial(read_chunk, self._disk.store), self._disk.files.read)
             if isinstance(queue, DelayedQueue):
                 self.delays.restored(queue, partial(read_chunk, self._disk.store))
             elif queue.ready:
@@ -244,6 +250,7 @@ class Broker:
         if not hidden:  # what waits there neither expires nor becomes a dead letter, and no policy is for it
             queue.wake_at = self.schedule.wake_at
             queue.letters = self.dead_letters
+            queue.key_of = self._key_of
             queue.configure(self.policies.settings(fact, arguments))
             queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
             if arguments.get(MAX_PRIORITY, 0) > 0:
@@ -253,6 +260,31 @@ class Broker:
             if queue.levels is not None:
                 queue.levels.restore(queue, partial(read_chunk, self._disk.store))
         return queue
+
+    def _configure_exchange(self, vhost: str, exchange: Any) -> None:
+        """An exchange was made: give it what policies ask for, and what its deduplication works with."""
+        self.policies.configure_exchange(vhost, exchange)
+        cache = exchange.cache
+        if cache is not None:
+            cache.clock = self.clock
+            if exchange.durable and cache.persistent:
+                cache.store = partial(self._keep_key, vhost, exchange.name)
+
+    def _keep_key(self, vhost: str, exchange: str, entry: Entry) -> None:
+        record = KeySeen(
+            vhost=vhost,
+            exchange=exchange,
+            place=entry.place,
+            number=entry.number,
+            key=entry.key,
+            expires=entry.expires,
+        )
+        self._apply(record, self._append_state(encode(record)))
+
+    def _key_of(self, header: bytes) -> bytes | None:
+        """The deduplication key in a header block, or None."""
+        fields = self._content(header).headers()
+        return key_in(comparable_fields({KEY_HEADER: fields[KEY_HEADER]})) if KEY_HEADER in fields else None
 
     def _priority_of(self, header: bytes) -> int:
         """The priority that a message asks for; 0 = none."""

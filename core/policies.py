@@ -39,6 +39,7 @@ UNFIT = {  # what a policy may not ask for, or it does not match a queue of that
             *(*_MIRRORED_ONLY, "expires", "message-ttl", "max-length", "overflow", "delivery-limit"),
             *("dead-letter-exchange", "dead-letter-routing-key", "dead-letter-strategy"),
             *("max-in-memory-length", "max-in-memory-bytes", "consumer-timeout"),
+            "x-message-deduplication",
         )
     ),
 }

@@ -9,7 +9,7 @@ cdef class Publisher:
     cdef CommitLog log
     cdef Turn turn
     cdef long long[::1] _places
-    cdef readonly long long messages, unroutable
+    cdef readonly long long messages, unroutable, duplicates
     cpdef int publish(self, Message message, Route route) except? -1
     cpdef int move(self, Message message, Route route, Queue source, long long offset) except? -1
     cdef _push(self, Message message, tuple queues)

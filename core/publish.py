@@ -23,29 +23,34 @@ else:
     from core.routing.router import Route
     from core.turn import Turn
 
-UNROUTABLE, ACCEPTED, AT_COMMIT = 0, 1, 2
+UNROUTABLE, ACCEPTED, AT_COMMIT, KNOWN = 0, 1, 2, 4
+KEY_BYTES = 1024  # of the log, about, for what a key costs beside its message
 PLACE_FIELDS = 3  # queue id, queue offset, tags code
 
 
 @cython.final
 @cython.cclass
 class Publisher:
-    """messages: taken in from clients since start; unroutable: of them in no queue."""
+    """messages: taken in from clients since start; unroutable: of them in no queue; duplicates: of them those that an
+    exchange or a queue knew already."""
 
     def __init__(self, log: CommitLog, turn: Turn):
         self.log = log
         self.turn = turn
         self._places = array("q", bytes(8 * PLACE_FIELDS * 16))
-        self.messages = self.unroutable = 0
+        self.messages = self.unroutable = self.duplicates = 0
 
     @cython.ccall
     @cython.exceptval(-1)
     def publish(self, message: Message, route: Route) -> cython.int:
         """Put `message` into the queues of `route`.
 
-        Returns UNROUTABLE, ACCEPTED (may be confirmed at the end of this turn) or AT_COMMIT (when the batch that is
-        filling now is committed).
+        Returns UNROUTABLE, ACCEPTED (may be confirmed at the end of this turn), AT_COMMIT (when the batch that is
+        filling now is committed) or KNOWN (unroutable, because an exchange knew its key; may be confirmed AT_COMMIT:
+        the message of that key may be on its way to the disk).
         """
+        if route.once:
+            return self._publish_once(message, route)
         self.messages += 1
         queues: tuple = route.queues
         if not queues:
@@ -70,6 +75,8 @@ class Publisher:
         durable queue takes the message, or the source is transient, the source is settled as by an ack. The caller
         has taken the offset out of what is ready, and calls this outside of publish().
         """
+        if route.once:
+            return self._move_once(message, route, source, offset)
         queues: tuple = route.queues
         durable: tuple = route.durable
         message.store_ms = self.turn.clock.ms
@@ -80,6 +87,58 @@ class Publisher:
         if not queues:
             return 0
         return 2 if durable and message.persistent else 1
+
+    def _publish_once(self, message: Message, route: Route) -> int:
+        """publish() to where the message's key is new; the key goes into the log together with the message."""
+        going: Route = self._where_new(message, route)
+        known: cython.bint = route.doubled or len(going.queues) < len(route.queues)
+        joined: cython.bint = self._join(message, route)
+        result: cython.int = 2
+        if going.queues or not known:
+            result = self.publish(message, going)
+        else:
+            self.messages += 1
+            if not route.queues:
+                result = 4
+        if known:
+            self.duplicates += 1
+            self.turn.schedule()
+            if result == 1:
+                result = 2
+        self._remember(route, joined)
+        return result
+
+    def _move_once(self, message: Message, route: Route, source: Queue, offset: int) -> int:
+        """move() to where the message's key is new."""
+        going: Route = self._where_new(message, route)
+        self.duplicates += route.doubled or len(going.queues) < len(route.queues)
+        joined: cython.bint = self._join(message, route)
+        result: cython.int = self.move(message, going, source, offset)
+        self._remember(route, joined)
+        return result
+
+    def _where_new(self, message: Message, route: Route) -> Route:
+        """The route without the queues that hold the message's key; none, if it became known since it was routed."""
+        for seen in route.seen:
+            if seen.repeats():
+                return route.only(())
+        new = [queue for queue in route.queues if queue.keys is None or not queue.keys.knows(message)]
+        return route.only(tuple(new))
+
+    def _join(self, message: Message, route: Route) -> bool:
+        """Begin to join the message's record and those of its keys, if any are kept and nobody has begun before."""
+        if self.log.together or not any([seen.cache.store is not None for seen in route.seen]):
+            return False
+        self.log.join(message.body_size + len(message.header) + KEY_BYTES)
+        return True
+
+    def _remember(self, route: Route, joined: bool) -> None:
+        """What goes through deduplicating exchanges is known to them from now on."""
+        for seen in route.seen:
+            if not seen.repeats():
+                seen.cache.remember(seen.key, seen.ttl_ms)
+        if joined:
+            self.log.end_joined([])
 
     @cython.cfunc
     def _push(self, message: Message, queues: tuple):

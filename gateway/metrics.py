@@ -65,6 +65,8 @@ class BrokerCollector:
         yield counter(
             "rabbitmq_global_messages_redelivered", "Deliveries marked redelivered", redelivered + gone.redelivered
         )
+        text = "Messages, or copies of them, that an exchange or a queue did not take because it knew their key"
+        yield counter("mq_messages_deduplicated", text, broker.publisher.duplicates)
         text = "Channels closed because a delivery was not acknowledged in time"
         yield counter("mq_consumer_timeouts", text, gone.consumer_timeouts)
         delays = broker.delays

@@ -27,7 +27,8 @@ cdef class CommitLog:
     cdef long long _part_at, _batch_at, _batch_bytes, _segment_end, _joined_at
     cdef Batch _in_flight
     cdef public Turn turn
-    cdef bint _follows, _together
+    cdef bint _follows
+    cdef readonly bint together
     cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count, tuple source=*) except? -1
     cpdef long long append(self, int kind, bytes body) except? -1
     cpdef join(self, Py_ssize_t size)

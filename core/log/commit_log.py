@@ -104,7 +104,7 @@ class CommitLog:
         self._in_flight = None
         self._done_callback = self._done
         self._release_callback = self._release
-        self._together = self._follows = False
+        self.together = self._follows = False
         self.turn = None
         self._part_at = -1
 
@@ -127,11 +127,11 @@ class CommitLog:
         message.store_ms = self._clock.ms
         self.tail.add(message)
         if count > PLACES_MAX:
-            joined: cython.bint = self._together
-            self._together = True  # its links stay in its batch
+            joined: cython.bint = self.together
+            self.together = True  # its links stay in its batch
             for start in range(PLACES_MAX, count, LINK_PLACES):
                 self.append(4, link_body(offset, size, places, start, min(count, start + LINK_PLACES)))
-            self._together = joined
+            self.together = joined
         return offset
 
     @cython.ccall
@@ -146,9 +146,9 @@ class CommitLog:
     def join(self, size: cython.Py_ssize_t):
         """What is appended from here to end_joined(), in this turn and about `size` bytes, goes into one batch, and
         recovery finds all of it or nothing: a transaction."""
-        assert not self._together
+        assert not self.together
         self._make_way(size)
-        self._together = self._encoder.joined = True
+        self.together = self._encoder.joined = True
         self._joined_at = self.appended
 
     @cython.ccall
@@ -161,7 +161,7 @@ class CommitLog:
         self._encoder.joined = False
         for body in bodies[-1:]:
             self.append(3, body)
-        self._together = False
+        self.together = False
 
     @cython.ccall
     def wait(self, waiter: Waiter):
@@ -262,7 +262,7 @@ class CommitLog:
     @cython.cfunc
     def _make_way(self, size: cython.Py_ssize_t):
         """A batch holds 8 MiB, or one bigger record or transaction: close what fills when `size` more would exceed."""
-        if self._batch_bytes and not self._together and self._batch_bytes + size > self.batch_bytes_max:
+        if self._batch_bytes and not self.together and self._batch_bytes + size > self.batch_bytes_max:
             self._cut()
 
     @cython.cfunc

@@ -53,6 +53,8 @@ class Queue(Stock):
             self.held.add(message)
         self.published += 1
         self.ready += 1
+        if self.keys is not None:
+            self.keys.put(message, self.end() - 1)
         if self.levels is not None:
             self.levels.put(self.end() - 1, code >> 54)
             code -= code >> 54 << 54
@@ -210,6 +212,8 @@ class Queue(Stock):
             self.cursor.settle_range(self.next, end)
             self.next = end
             self._progressed()
+            if self.keys is not None:
+                self.keys.sift(self.cursor)
         while self.next < end:
             self.settle(self.next)
             self.next += 1
@@ -222,6 +226,8 @@ class Queue(Stock):
         self.deleted = True
         self.ready = 0
         self._returned = []
+        if self.keys is not None:
+            self.keys.clear()
         if self.levels is not None:
             self.levels.clear()
         self.ahead = {}

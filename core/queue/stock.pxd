@@ -6,6 +6,7 @@ from core.queue.cursor cimport Cursor
 from core.queue.held cimport Held
 from core.queue.index cimport Index
 from core.queue.levels cimport Levels
+from core.routing.once cimport Keys
 from core.turn cimport Turn
 
 cpdef enum:
@@ -22,6 +23,8 @@ cdef class Stock(Source):
     cdef readonly Counts counts
     cdef readonly Held held
     cdef public Levels levels
+    cdef readonly Keys keys
+    cdef public object key_of
     cdef public long long next, redelivered_below
     cdef list _returned
     cdef public Py_ssize_t ready, unacked

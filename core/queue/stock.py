@@ -14,6 +14,7 @@ import cython
 
 from core.queue.cursor import Cursor
 from core.queue.index import Index
+from core.routing.once import Keys
 
 if cython.compiled:
     from cython.cimports.core.log.tail import Tail
@@ -41,7 +42,8 @@ class Stock(Source):
 
     `wake_at(queue, ms)` asks for expire() at a time; `cold(queue, offset)` asks for a message that is not in memory:
     it fills `ahead`, clears `reading` and activates the queue. dead_letter = (exchange, routing key or None) or
-    None, `letters` takes what goes there, `burying` = how many are on their way. counts: of a quorum queue.
+    None, `letters` takes what goes there, `burying` = how many are on their way. counts: of a quorum queue. keys: of a
+    queue that holds each deduplication key once, key_of(header block) gives a message's.
     """
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
@@ -54,7 +56,7 @@ class Stock(Source):
         self.held = None if durable else Held()
         self.cursor = Cursor()
         self.levels = None  # of a queue with priorities: before anything is in it
-        self.counts = None
+        self.counts = self.keys = self.key_of = None
         self.next = self.redelivered_below = 0
         self._returned = []
         self.ready = self.unacked = 0
@@ -69,6 +71,8 @@ class Stock(Source):
     def configure(self, settings) -> None:
         """Take on what arguments and policies ask for (core/state/settings.py), at first and when that changes."""
         self.settings, self.ttl_ms, self.dead_letter = settings, settings.ttl_ms, settings.dead_letter
+        if settings.deduplication != (self.keys is not None):
+            self.keys = Keys(self.key_of) if settings.deduplication else None
         if self.ready > 0 and self.wake_at is not None:
             self._expiring = True  # a transient queue's messages go by the new time, those in the log by their own
             self._watch()
@@ -192,6 +196,8 @@ class Stock(Source):
             return
         if self.levels is not None:
             self.levels.settle(offset)
+        if self.keys is not None:
+            self.keys.forget(offset)
         if self.durable:
             self._progressed()
         else:
@@ -205,6 +211,8 @@ class Stock(Source):
         elif not self.deleted and self.cursor.settle_stated(offset):
             if self.levels is not None:
                 self.levels.settle(offset)
+            if self.keys is not None:
+                self.keys.forget(offset)
             self._progressed()
 
     @cython.ccall
@@ -213,6 +221,8 @@ class Stock(Source):
         if self.dead_letter is None or self.deleted:
             self.settle(offset)
         else:
+            if self.keys is not None:
+                self.keys.forget(offset)  # what is on its way out stands in nobody's way
             self.burying += 1
             self.letters.bury(self, offset, reason)
 

@@ -49,6 +49,11 @@ def digest(value: bytes) -> int:
     return int.from_bytes(blake2b(value, digest_size=8).digest(), "big")
 
 
+def digest_of(value: Any) -> bytes:
+    """16 bytes that are the same for equal values of `comparable()`, and, for all we know, for no others."""
+    return blake2b(canonical(value), digest_size=16).digest()
+
+
 def canonical(value: Any) -> bytes:
     """Bytes that are equal for equal values of `comparable()`, whatever the order of their tables."""
     if isinstance(value, frozenset):

@@ -3,7 +3,7 @@ cdef class Exchange:
     cdef readonly bint durable, auto_delete, internal, by_key, by_headers, by_chance, delayed, any_key
     cdef readonly dict arguments
     cdef public str alternate
-    cdef readonly object by_property, history
+    cdef readonly object by_property, history, cache
     cdef dict _bindings
     cdef object _table, _check
     cdef long long _serial

@@ -13,6 +13,7 @@ import cython
 from core.errors import PreconditionFailed
 from core.routing.choosing import ModulusHash
 from core.routing.history import HISTORY_LENGTH, LENGTH, History
+from core.routing.once import Cache, key_in
 
 if cython.compiled:
     from cython.cimports.core.routing.choosing import Chance, ConsistentHash
@@ -217,6 +218,20 @@ class _RecentHistory(_Fanout):
         self.history = History(arguments.get(HISTORY_LENGTH, LENGTH))
 
 
+class _Deduplicating(_Fanout):
+    """Every binding, for a message whose key did not go through before."""
+
+    by_headers = True
+
+    def __init__(self, arguments):
+        _Fanout.__init__(self, arguments)
+        self.cache = Cache(arguments)
+
+    def matches(self, key, fields):
+        found = key_in(fields)
+        return [] if found is not None and self.cache.knows(found) else list(self._bindings)
+
+
 TABLES = {
     "direct": _Direct,
     "fanout": _Fanout,
@@ -226,6 +241,7 @@ TABLES = {
     "x-modulus-hash": ModulusHash,
     "x-random": Chance,
     "x-recent-history": _RecentHistory,
+    "x-message-deduplication": _Deduplicating,
 }
 ANY_KEY = ("direct", "topic")
 DELAYED_MESSAGE, DELAYED_TYPE = "x-delayed-message", "x-delayed-type"
@@ -246,6 +262,7 @@ class Exchange:
     delayed               whether its type is x-delayed-message: it routes as the type in its argument says, and has
                           messages with a delay wait; whoever publishes looks
     history               the History of an exchange that has one, or None
+    cache                 of an exchange that takes each key once, its Cache; None for all others
     """
 
     def __init__(
@@ -277,6 +294,7 @@ class Exchange:
         self.by_chance = self._table.by_chance
         self._check = getattr(self._table, "check", None)
         self.history = getattr(self._table, "history", None)
+        self.cache = getattr(self._table, "cache", None)
         self._serial = 0
         self.routes = {}
         self.keyless_route = None

@@ -4,7 +4,8 @@ from core.routing.exchange cimport Exchange
 cdef class Route:
     cdef readonly tuple queues
     cdef readonly tuple durable
-    cdef readonly tuple histories
+    cdef readonly tuple histories, seen
+    cdef readonly bint doubled, once
 
 
 cdef class Router:

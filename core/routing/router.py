@@ -14,6 +14,7 @@ import cython
 
 from core.errors import AccessRefused
 from core.routing.exchange import Binding, comparable, comparable_fields
+from core.routing.once import Seen, key_in, ttl_in
 
 if cython.compiled:
     from cython.cimports.core.routing.exchange import Exchange
@@ -27,12 +28,28 @@ ROUTES_MAX = 16_384  # cached in one router, of keys of up to 255 bytes: some me
 @cython.cclass
 class Route:
     """queues: all that take the message, each once; durable: those of them whose `durable` is true; histories: of the
-    exchanges on the way, those that remember it, or None. Never changed."""
+    exchanges on the way, those that remember it, or None. Never changed.
 
-    def __init__(self, queues: tuple, durable: tuple, histories: tuple | None = None):
+    seen      what it brings to the caches of deduplicating exchanges on the way; doubled: one of them knew it
+    once      whether any of that is so, or a queue may hold the message already: whoever publishes looks
+    """
+
+    def __init__(
+        self, queues: tuple, durable: tuple, histories: tuple | None = None, seen: tuple = (), doubled: bool = False
+    ):
         self.queues = queues
         self.durable = durable
         self.histories = histories
+        self.seen = seen
+        self.doubled = doubled
+        self.once = doubled or bool(seen) or any([getattr(queue, "keys", None) is not None for queue in queues])
+
+    def only(self, queues: tuple) -> Route:
+        """To these of its queues, with nothing left to look at."""
+        route: Route = Route((), ())
+        route.queues = queues
+        route.durable = tuple([queue for queue in queues if queue.durable])
+        return route
 
 
 UNROUTABLE = Route((), ())
@@ -150,6 +167,8 @@ class Router:
         source: Exchange
         queues: dict = {}
         histories: list = []
+        seen: list = []
+        doubled: cython.bint = False
         by_key: cython.bint = False
         repeats: cython.bint = True  # the same key finds the same queues again
         fields: dict = None
@@ -168,13 +187,18 @@ class Router:
             else:
                 value = None if content is None else content.property_of(source.by_property)
                 found = self._destinations(source, keys, {source.by_property: comparable(value)})
+            if source.cache is not None and (met := key_in(fields)) is not None:
+                if source.cache.knows(met):
+                    doubled = True
+                else:
+                    seen.append(Seen(source.cache, met, ttl_in(fields), source is start))
             for destination in found:
                 if not isinstance(destination, Exchange):
                     queues[destination] = None
                 elif destination not in reached:
                     reached.add(destination)
                     work.append(destination)
-        route: Route = _new_route(queues, tuple(histories) if histories else None)
+        route: Route = _new_route(queues, tuple(histories) if histories else None, tuple(seen), doubled)
         if repeats and len(keys) == 1:
             self._keep(start, keys[0] if by_key else None, route)
         return route
@@ -244,10 +268,10 @@ class Router:
             raise AccessRefused("operation not permitted on the default exchange")
 
 
-def _new_route(queues: dict, histories: tuple | None) -> Route:
+def _new_route(queues: dict, histories: tuple | None, seen: tuple, doubled: bool) -> Route:
     """The Route of these queues, in their order."""
-    if not queues and histories is None:
+    if not queues and histories is None and not seen and not doubled:
         return UNROUTABLE
     durable = tuple([queue for queue in queues if queue.durable])
     everything = durable if len(durable) == len(queues) else tuple(queues)
-    return Route(everything, durable, histories)
+    return Route(everything, durable, histories, seen, doubled)

@@ -12,6 +12,7 @@ from typing import Any
 from core.routing.exchange import Exchange
 from core.routing.router import Router
 from core.state.delayed import DELAYED
+from core.state.kept_keys import kept_keys, put_key
 from core.state.model import Model, VirtualHost, fact_key
 from core.state.records import (
     EXCHANGE,
@@ -21,6 +22,8 @@ from core.state.records import (
     ExchangeFact,
     ExchangesDeleted,
     IdsFact,
+    KeyPage,
+    KeySeen,
     QueueFact,
     QueuesDeleted,
     VhostFact,
@@ -73,7 +76,7 @@ class Applier:
         """Drop facts without a footing, then build every virtual host, exchange, queue and binding."""
         facts, replay = self.model.facts, self.replay
         assert replay is not None
-        for fact in (*facts.of(ExchangeFact), *facts.of(QueueFact), *facts.of(BindingFact)):
+        for fact in (*facts.of(ExchangeFact), *facts.of(QueueFact), *facts.of(BindingFact), *facts.of(KeyPage)):
             if not self._stands(fact):
                 facts.remove(fact_key(fact))
         for queue_id in [number for number in replay.slots if facts.get(("queue", number)) is None]:
@@ -93,6 +96,8 @@ class Applier:
         facts = self.model.facts
         if facts.get(("vhost", fact.vhost)) is None:
             return False
+        if isinstance(fact, KeyPage):
+            return facts.find(fact.vhost, EXCHANGE, fact.exchange) is not None
         if not isinstance(fact, BindingFact):
             return True
         ends = [(EXCHANGE, fact.source), (fact.kind, fact.destination)]
@@ -144,6 +149,8 @@ class Applier:
                 arguments=self._decode_arguments(fact.arguments),
             )
             self._configure(fact.vhost, exchange)
+            if exchange.cache is not None:
+                exchange.cache.restore(kept_keys(self.model.facts, fact.vhost, fact.name))
             router.add_exchange(exchange)
 
     def _exchanges_deleted(self, record: ExchangesDeleted, offset: int) -> None:
@@ -234,6 +241,14 @@ class Applier:
         ends = vhost.queues if fact.kind == QUEUE else vhost.router.exchanges
         return source, ends[fact.destination], fact.key.decode("utf-8", "surrogateescape")
 
+    # -- keys that deduplicating exchanges have seen
+
+    def _key_seen(self, record: KeySeen, offset: int) -> None:
+        put_key(self.model.facts, record, offset)
+
+    def _key_page(self, fact: KeyPage, offset: int) -> None:
+        self.model.facts.put(fact, offset)
+
     def _ids(self, fact: IdsFact, offset: int) -> None:
         self.model.facts.put(fact, offset)
 
@@ -247,5 +262,7 @@ APPLY: dict[type, Callable[[Applier, Any, int], None]] = {
     QueuesDeleted: Applier._queues_deleted,
     BindingFact: Applier._binding_added,
     BindingRemoved: Applier._binding_removed,
+    KeySeen: Applier._key_seen,
+    KeyPage: Applier._key_page,
     IdsFact: Applier._ids,
 }

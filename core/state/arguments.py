@@ -25,7 +25,6 @@ NOT_SERVED = (
     "x-max-length",
     "x-max-length-bytes",
     "x-overflow",
-    "x-message-deduplication",
 )
 
 
@@ -136,6 +135,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     "x-max-in-memory-bytes": _integer,
     "x-quorum-initial-group-size": _positive,
     CONSUMER_TIMEOUT: _positive,
+    "x-message-deduplication": _flag,
     "x-delivery-limit": _any_integer,  # as from RabbitMQ 4.0 below 0 = no limit; before, any value was taken
     MAX_AGE: check_max_age,
     MAX_BYTES: _integer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from core.errors import CommandInvalid, PreconditionFailed, erlang_term
 from core.routing.choosing import HASH_HEADER, HASH_PROPERTIES, HASH_PROPERTY
 from core.routing.exchange import DELAYED_MESSAGE, DELAYED_TYPE, TABLES
 from core.routing.history import HISTORY_LENGTH
+from core.routing.once import CACHE_PERSISTENCE, CACHE_SIZE, CACHE_SIZE_MAX, CACHE_TTL, DISK
 from core.state.arguments import ALTERNATE, ArgumentCodec
 
 LENGTH_TYPES = ("byte", "short", "signedint", "long")  # RabbitMQ's plugin takes no unsigned ones
@@ -52,6 +54,24 @@ def _recent_history(codec: ArgumentCodec, arguments: dict[str, Any], title: str)
         raise PreconditionFailed(f"Invalid argument {length}, '{HISTORY_LENGTH}' must not exceed {LENGTH_MAX}")
 
 
+def _deduplicating(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
+    """As rabbitmq-message-deduplication checks them: whole numbers, also as digits."""
+    if not _is_above_0(arguments.get(CACHE_SIZE)):
+        raise PreconditionFailed(f"Missing or invalid argument, '{CACHE_SIZE}' must be an integer greater than 0")
+    if int(arguments[CACHE_SIZE]) > CACHE_SIZE_MAX:
+        raise PreconditionFailed(f"Invalid argument, '{CACHE_SIZE}' must not exceed {CACHE_SIZE_MAX}")
+    if CACHE_TTL in arguments and not _is_above_0(arguments[CACHE_TTL]):
+        raise PreconditionFailed(f"Invalid argument, '{CACHE_TTL}' must be an integer greater than 0")
+    if arguments.get(CACHE_PERSISTENCE, DISK) not in (DISK, "memory"):
+        raise PreconditionFailed(f"Invalid argument, '{CACHE_PERSISTENCE}' must be either 'disk' or 'memory'")
+
+
+def _is_above_0(value: Any) -> bool:
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
+        value = int(value)
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _delayed(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> None:
     kind = arguments.get(DELAYED_TYPE)
     if kind == DELAYED_MESSAGE:
@@ -66,5 +86,6 @@ def _delayed(codec: ArgumentCodec, arguments: dict[str, Any], title: str) -> Non
 CHECKS: dict[str, Callable[[ArgumentCodec, dict[str, Any], str], None]] = {
     "x-consistent-hash": _consistent_hash,
     "x-recent-history": _recent_history,
+    "x-message-deduplication": _deduplicating,
     DELAYED_MESSAGE: _delayed,
 }

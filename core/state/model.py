@@ -17,6 +17,7 @@ from core.state.records import (
     ExchangeFact,
     Fact,
     IdsFact,
+    KeyPage,
     QueueFact,
     VhostFact,
 )
@@ -35,6 +36,8 @@ def fact_key(fact: Fact) -> FactKey:
         return "binding", fact.vhost, fact.source, fact.kind, fact.destination, fact.key, fact.arguments
     if isinstance(fact, VhostFact):
         return "vhost", fact.name
+    if isinstance(fact, KeyPage):
+        return "keys", fact.vhost, fact.exchange, fact.number
     return IDS_KEY
 
 
@@ -69,7 +72,7 @@ class Facts:
         elif isinstance(fact, QueueFact):
             self.next_id = max(self.next_id, fact.id + 1)
             self.next_transient_id = min(self.next_transient_id, fact.id - 1)
-        if isinstance(fact, BindingFact):
+        if isinstance(fact, (BindingFact, KeyPage)):
             for end in _ends(fact):
                 self._ends.setdefault(end, {})[key] = None
         elif not isinstance(fact, (VhostFact, IdsFact)):
@@ -93,7 +96,7 @@ class Facts:
         self.counts[type(fact)] -= 1
         if self.stated.pop(key, None) is not None:
             self.changed.add(key)
-        if isinstance(fact, BindingFact):
+        if isinstance(fact, (BindingFact, KeyPage)):
             for end in _ends(fact):
                 self._drop_end(end, key)
         elif isinstance(fact, VhostFact):
@@ -107,15 +110,16 @@ class Facts:
         return fact
 
     def remove_bindings(self, vhost: str, kind: str, name: str) -> None:
-        """Forget every binding from or to that queue or exchange: its own fact need not be known yet."""
+        """Forget every binding from or to that queue or exchange, and the keys it has seen: its own fact need not be
+        known yet."""
         for key in list(self._ends.get((vhost, kind, name), ())):
             self.remove(key)
 
     def _remove_all_of(self, vhost: str) -> None:
-        """Everything in a virtual host, bindings whose ends are not known yet included."""
+        """Everything in a virtual host, bindings and keys whose ends are not known yet included."""
         for member in list(self._members.pop(vhost, ())):
             self.remove(member)
-        for key in [key for key in self.all if key[0] == "binding" and key[1] == vhost]:
+        for key in [key for key in self.all if key[0] in ("binding", "keys") and key[1] == vhost]:
             self.remove(key)
 
     def find(self, vhost: str, kind: str, name: str) -> Any:
@@ -133,7 +137,13 @@ class Facts:
 
     def bindings(self, vhost: str, kind: str, name: str) -> list[BindingFact]:
         """The bindings from or to a queue or exchange."""
-        return [self.all[key] for key in self._ends.get((vhost, kind, name), ())]  # type: ignore[misc]
+        ends = [self.all[key] for key in self._ends.get((vhost, kind, name), ())]
+        return [fact for fact in ends if isinstance(fact, BindingFact)]
+
+    def pages(self, vhost: str, exchange: str) -> list[KeyPage]:
+        """What is kept of the keys that an exchange has seen."""
+        ends = [self.all[key] for key in self._ends.get((vhost, EXCHANGE, exchange), ())]
+        return [fact for fact in ends if isinstance(fact, KeyPage)]
 
     def _drop_end(self, end: tuple[str, str, str], key: FactKey) -> None:
         bindings = self._ends[end]
@@ -146,7 +156,9 @@ def _kind(fact: ExchangeFact | QueueFact) -> str:
     return QUEUE if isinstance(fact, QueueFact) else EXCHANGE
 
 
-def _ends(fact: BindingFact) -> set[tuple[str, str, str]]:
+def _ends(fact: BindingFact | KeyPage) -> set[tuple[str, str, str]]:
+    if isinstance(fact, KeyPage):
+        return {(fact.vhost, EXCHANGE, fact.exchange)}
     return {(fact.vhost, EXCHANGE, fact.source), (fact.vhost, fact.kind, fact.destination)}
 
 

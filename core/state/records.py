@@ -104,20 +104,41 @@ class BindingRemoved(Record, tag="binding_removed"):
     exchanges: list[str] = []
 
 
+class KeySeen(Record, tag="key_seen"):
+    """A key in the deduplication cache of an exchange: see kept_keys.py. It takes its place over."""
+
+    vhost: str
+    exchange: str
+    place: int
+    number: int
+    key: bytes
+    expires: int = 0
+
+
+class KeyPage(Record, tag="keys"):
+    """256 places of such a cache, with what is in them."""
+
+    vhost: str
+    exchange: str
+    number: int
+    entries: bytearray
+
+
 class IdsFact(Record, tag="ids"):
     """Every queue id below `next_id` was given out, or may have been."""
 
     next_id: int
 
 
-Fact = VhostFact | ExchangeFact | QueueFact | BindingFact | IdsFact
+Fact = VhostFact | ExchangeFact | QueueFact | BindingFact | KeyPage | IdsFact
 Deletion = VhostRemoved | ExchangesDeleted | QueuesDeleted | BindingRemoved
+Change = Fact | Deletion | KeySeen
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Fact | Deletion)
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Change)
 
 
-def encode(record: Fact | Deletion) -> bytes:
+def encode(record: Change) -> bytes:
     """The body of its state record."""
     return _encoder.encode(record)
 

@@ -1,9 +1,10 @@
 """What arguments and policies together ask of a queue: one typed struct per queue, given to it by Queue.configure().
 
 A new setting is three lines: its field in QueueSettings, its row in SETTINGS below, and its use in Queue.configure()
-(core/queue/stock.py). A policy's key is the argument's name without `x-`. Argument and policy are merged as RabbitMQ
-does: of two limits the lesser counts, of anything else the argument; an operator policy was merged into the policy
-before (core/policies.py). What an argument may hold is checked in arguments.py, what a policy may hold here.
+(core/queue/stock.py). A policy's key is the argument's name without `x-`, unless it is a plugin's. Argument and policy
+are merged as RabbitMQ does: of two limits the lesser counts, of anything else the argument; an operator policy was
+merged into the policy before (core/policies.py). What an argument may hold is checked in arguments.py, what a policy
+may hold here.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_strategy: str = "at-most-once"
     delivery_limit: int = -1  # of a quorum queue
     max_age: str | None = None  # of a stream: `7D`
+    deduplication: bool = False
     consumer_timeout_ms: int = -1  # -1 = as the configuration says
 
     @property
@@ -79,6 +81,10 @@ def _age(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"0*[1-9][0-9]*[YMDhms]", value, re.ASCII) is not None
 
 
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _anything(value: Any) -> bool:
     return True
 
@@ -105,6 +111,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "delivery-limit": _limit("delivery_limit", "delivery limit"),
     "consumer-timeout": _limit("consumer_timeout_ms", "consumer timeout", 1),
+    "x-message-deduplication": _choice("deduplication", _flag, "x-message-deduplication value"),
     "alternate-exchange": _choice("", _name, "alternate exchange name"),
     "max-age": _choice("max_age", _age, "max age"),
     "stream-max-segment-size-bytes": _choice("", _number(), "segment size"),
@@ -129,7 +136,12 @@ SETTINGS |= INERT
 
 def is_served(key: str) -> bool:
     """Whether this version does what a policy's key asks for."""
-    return f"x-{key}" not in NOT_SERVED
+    return _argument(key) not in NOT_SERVED
+
+
+def _argument(key: str) -> str:
+    """The argument that a policy's key stands for."""
+    return key if key.startswith("x-") else f"x-{key}"
 
 
 def settings_of(arguments: Mapping[str, Any], definition: Mapping[str, Any]) -> QueueSettings:
@@ -138,7 +150,7 @@ def settings_of(arguments: Mapping[str, Any], definition: Mapping[str, Any]) -> 
         return UNSET
     values: dict[str, Any] = {}
     for key, setting in SETTINGS.items():
-        given = [table[name] for table, name in ((definition, key), (arguments, f"x-{key}")) if name in table]
+        given = [table[name] for table, name in ((definition, key), (arguments, _argument(key))) if name in table]
         if given and setting.field:
             values[setting.field] = _least(given) if setting.limit else given[-1]
     return msgspec.structs.replace(UNSET, **values) if values else UNSET

@@ -23,7 +23,7 @@ NOT_FOR: dict[str, tuple[str, ...]] = {
         *("x-message-ttl", "x-expires", "x-max-length", "x-overflow", "x-max-priority", "x-single-active-consumer"),
         *("x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy", "x-delivery-limit"),
         *("x-queue-mode", "x-queue-version", "x-max-in-memory-length", "x-max-in-memory-bytes"),
-        *("x-quorum-initial-group-size", "x-consumer-timeout"),
+        *("x-quorum-initial-group-size", "x-consumer-timeout", "x-message-deduplication"),
     ),
 }
 

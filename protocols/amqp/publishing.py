@@ -263,7 +263,7 @@ class Publishing(Waiter):
         if route.histories is not None:
             self.remember(message, route.histories)
         result: cython.int = self.publisher.publish(message, route)
-        if result == 0 and self._mandatory:
+        if (result == 0 or result == 4) and self._mandatory:
             self.give_back(message)
         if self.confirming:
             self._confirm(result)
@@ -301,7 +301,7 @@ class Publishing(Waiter):
         """Give the message its number, and decide what its confirm waits for."""
         number: cython.longlong = self.next_seq
         self.next_seq = number + 1
-        if result == 2:
+        if result == 2 or result == 4:
             self._waited_hi = number
             if self.batch_no != self.log.batch_no:
                 self.log.wait(self)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.routing.exchange import Exchange
 from protocols.amqp import methods
 from protocols.amqp.methods import BasicAck, BasicReturn, ChannelClose, ConfirmSelect, ConnectionClose
 from protocols.amqp.properties import encode_properties
@@ -123,6 +124,23 @@ def test_a_confirm_waits_for_the_commit_of_its_own_batch(world, client):
     world.engine.finish()
     world.run()
     assert client.replies() == [BasicAck(2, False)]
+
+
+def test_a_duplicate_is_confirmed_when_what_it_repeats_is_safe(world, client):
+    queue, router = world.add_queue("d", durable=True), world.vhost.router
+    exchange = Exchange("x", "x-message-deduplication", arguments={"x-cache-size": 5})
+    exchange.cache.clock = world.clock
+    router.add_exchange(exchange)
+    router.bind(exchange, queue, "", {})
+    properties = encode_properties({"headers": {"x-deduplication-header": "a"}, "delivery_mode": 2})
+    other = Client(world).open()
+    client.send(*publish(1, "", b"1", exchange="x", properties=properties))
+    other.send(ConfirmSelect(), *publish(1, "", b"2", exchange="x", properties=properties))
+    assert other.replies()[1:] == [] and queue.ready == 1
+    world.finish()
+    assert other.replies() == [BasicAck(1, False)]
+    other.send(*publish(1, "", b"3", exchange="x", properties=properties))
+    assert other.replies() == [BasicAck(2, False)] and queue.ready == 1
 
 
 def test_what_was_published_before_confirm_select_has_no_number(world, client):

@@ -1,0 +1,232 @@
+"""The exchange type and the queue argument x-message-deduplication, as RabbitMQ's plugin of noxdafox has them, but for
+one thing: a duplicate is confirmed, whoever refused it (the plugin's queues nack it, as from RabbitMQ 3.10)."""
+
+import decimal
+
+import pika
+import pytest
+
+from tests.clients.broker import parameters, until
+from tests.clients.deliveries import Inbox, depth, drain
+from tests.clients.test_policies import policy, reload
+
+pytestmark = pytest.mark.ours
+KEY, TTL, KIND = "x-deduplication-header", "x-cache-ttl", "x-message-deduplication"
+
+
+@pytest.fixture
+def publish(channel):
+    """publish(exchange, routing key, deduplication key, body), confirmed when it returns; other headers by name."""
+    channel.confirm_delivery()
+
+    def send(exchange, key, value, body=b"x", mandatory=False, expiration=None, **headers):
+        headers |= {} if value is ... else {KEY: value}
+        properties = pika.BasicProperties(delivery_mode=2, headers=headers, expiration=expiration)
+        channel.basic_publish(exchange, key, body, properties, mandatory)
+
+    return send
+
+
+@pytest.fixture
+def exchange(channel, name):
+    """An exchange that remembers two keys, with a queue of the same name behind it."""
+    channel.exchange_declare(name, KIND, auto_delete=True, arguments={"x-cache-size": 2, TTL: 3_600_000})
+    channel.queue_declare(name, exclusive=True)
+    channel.queue_bind(name, name)
+    return name
+
+
+@pytest.fixture
+def queue(channel, name):
+    """A queue that holds each key once."""
+    channel.queue_declare(name, exclusive=True, arguments={KIND: True})
+    return name
+
+
+def bodies(channel, queue):
+    return [each.body for each in drain(channel, queue)]
+
+
+def test_an_exchange_routes_a_key_once_and_what_has_none_always(channel, exchange, publish):
+    for number, value in enumerate(("a", "a", ..., ..., "a", "b")):
+        publish(exchange, "any.key", value, b"%d" % number)
+    assert bodies(channel, exchange) == [b"0", b"2", b"3", b"5"]
+    publish(exchange, "", "a")
+    assert bodies(channel, exchange) == []  # also when the message is gone
+
+
+def test_keys_of_another_type_are_other_keys(channel, name, publish):
+    channel.exchange_declare(name, KIND, auto_delete=True, arguments={"x-cache-size": "10"})
+    channel.queue_declare(name, exclusive=True)
+    channel.queue_bind(name, name)
+    values = ("1", 1, True, None, decimal.Decimal("1"), ["1"], {"a": 1})
+    for value in values * 2:
+        publish(name, "", value)
+    assert len(bodies(channel, name)) == len(values)
+
+
+def test_the_oldest_key_goes_when_there_are_too_many(channel, exchange, publish):
+    for value in "abcab":
+        publish(exchange, "", value, value.encode())
+    assert bodies(channel, exchange) == [b"a", b"b", b"c", b"a", b"b"]
+    for value in "ba":
+        publish(exchange, "", value, value.encode())
+    assert bodies(channel, exchange) == []
+
+
+def test_a_key_is_known_for_as_long_as_its_message_or_else_the_exchange_says(channel, exchange, publish):
+    for value, headers in (("short", {TTL: 30}), ("long", {})):
+        publish(exchange, "", value, b"1", **headers)
+
+    def again():
+        for value in ("short", "long"):
+            publish(exchange, "", value, value.encode())
+        return depth(channel, exchange) > 2
+
+    until(again)
+    assert bodies(channel, exchange) == [b"1", b"1", b"short"]
+
+
+def test_a_duplicate_counts_as_unroutable_and_goes_to_the_alternate_exchange(channel, exchange, name, publish):
+    publish(exchange, "", "a", mandatory=True)
+    with pytest.raises(pika.exceptions.UnroutableError):
+        publish(exchange, "", "a", mandatory=True)
+    arguments = {"x-cache-size": 5, "alternate-exchange": "amq.fanout"}
+    channel.exchange_declare(name + "-ae", KIND, auto_delete=True, arguments=arguments)
+    channel.queue_bind(name, name + "-ae")
+    other = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(other, "amq.fanout")
+    drain(channel, name)
+    for body in (b"1", b"2"):
+        publish(name + "-ae", "", "k", body)
+    assert (bodies(channel, name), bodies(channel, other)) == ([b"1"], [b"2"])
+
+
+def test_a_transaction_decides_when_it_is_committed_and_a_rollback_leaves_no_key(connection, channel, exchange):
+    properties = pika.BasicProperties(headers={KEY: "a"})
+    transaction = connection.channel()
+    transaction.tx_select()
+    transaction.basic_publish(exchange, "", b"rolled back", properties)
+    transaction.tx_rollback()
+    for body in (b"1", b"2"):
+        transaction.basic_publish(exchange, "", body, properties)
+    assert depth(channel, exchange) == 0
+    transaction.tx_commit()
+    transaction.basic_publish(exchange, "", b"3", properties)
+    transaction.tx_commit()
+    assert bodies(channel, exchange) == [b"1"]
+
+
+def test_a_delayed_message_is_a_duplicate_or_not_when_its_time_has_come(channel, exchange, publish):
+    publish(exchange, "", "a", b"late", **{"x-delay": 50})
+    publish(exchange, "", "a", b"soon")
+    publish(exchange, "", "b", b"alone", **{"x-delay": 100})
+    until(lambda: depth(channel, exchange) == 2)
+    assert bodies(channel, exchange) == [b"soon", b"alone"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({}, "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0"),
+        ({"x-cache-size": 0}, "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0"),
+        ({"x-cache-size": "many"}, "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0"),
+        ({"x-cache-size": True}, "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0"),
+        ({"x-cache-size": 10_000_001}, "Invalid argument, 'x-cache-size' must not exceed 10000000"),
+        ({"x-cache-size": 1, TTL: 0}, "Invalid argument, 'x-cache-ttl' must be an integer greater than 0"),
+        (
+            {"x-cache-size": 1, "x-cache-persistence": "tape"},
+            "Invalid argument, 'x-cache-persistence' must be either 'disk' or 'memory'",
+        ),
+    ],
+)
+def test_an_exchange_that_cannot_be_is_refused(channel, name, arguments, text):
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+        channel.exchange_declare(name, KIND, arguments=arguments)
+    assert (refused.value.reply_code, refused.value.reply_text) == (406, f"PRECONDITION_FAILED - {text}")
+
+
+def test_a_queue_takes_a_key_once_while_it_is_ready_or_unacknowledged(channel, queue, publish):
+    for value in ("a", "a", ..., ..., 1, 1, "1", None, None):
+        publish("", queue, value)
+    assert depth(channel, queue) == 6
+    method = channel.basic_get(queue)[0]
+    publish("", queue, "a")
+    channel.basic_nack(method.delivery_tag)
+    publish("", queue, "a")
+    assert depth(channel, queue) == 6
+    channel.basic_ack(channel.basic_get(queue)[0].delivery_tag)
+    publish("", queue, "a", b"again")
+    assert bodies(channel, queue)[-1] == b"again"
+    publish("", queue, "a")
+    assert depth(channel, queue) == 1  # no_ack settles at once
+
+
+def test_a_message_that_left_a_queue_stands_in_nobodys_way(channel, name, publish):
+    arguments = {KIND: True, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name + "-dead"}
+    channel.queue_declare(name, exclusive=True, arguments=arguments)
+    channel.queue_declare(name + "-dead", exclusive=True)
+    publish("", name, "a", b"rejected")
+    channel.basic_reject(channel.basic_get(name)[0].delivery_tag, requeue=False)
+    publish("", name, "a", b"expired", expiration="1")
+    until(lambda: depth(channel, name + "-dead") == 2)
+    publish("", name, "a", b"purged")
+    channel.queue_purge(name)
+    publish("", name, "a", b"here")
+    publish("", name, "a", b"here too")
+    assert bodies(channel, name) == [b"here"]
+    assert bodies(channel, name + "-dead") == [b"rejected", b"expired"]
+
+
+def test_each_queue_of_a_fanout_decides_for_itself_and_a_duplicate_is_not_returned(channel, queue, publish):
+    other = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(queue, "amq.topic", queue)
+    channel.queue_bind(other, "amq.topic", queue)
+    for body in (b"1", b"2"):
+        publish("amq.topic", queue, "a", body, mandatory=True)
+    assert (bodies(channel, queue), bodies(channel, other)) == ([b"1"], [b"1", b"2"])
+    publish("", queue, "b", mandatory=True)
+    publish("", queue, "b", mandatory=True)
+
+
+def test_a_consumer_that_takes_all_at_once_gets_every_one(connection, channel, queue, publish):
+    inbox = Inbox()
+    channel.basic_consume(queue, inbox, auto_ack=True)
+    for body in (b"1", b"2"):
+        publish("", queue, "a", body)
+        inbox.wait(connection, int(body))
+    assert inbox.bodies == [b"1", b"2"]
+
+
+def test_the_queue_argument_is_a_boolean_and_not_for_streams(connection, name):
+    title = f"invalid arg '{KIND}' for queue '{name}' in vhost '/'"
+    for arguments, text in (
+        ({KIND: "yes"}, f"{title}: {{unacceptable_type,longstr}}"),
+        ({KIND: True, "x-queue-type": "stream"}, f"{title} of queue type rabbit_stream_queue"),
+    ):
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+            connection.channel().queue_declare(name, durable=True, arguments=arguments)
+        assert (refused.value.reply_code, refused.value.reply_text) == (406, f"PRECONDITION_FAILED - {text}")
+
+
+def test_a_policy_turns_it_on_and_off(start_broker):
+    broker = start_broker(definitions={})
+    connection = pika.BlockingConnection(parameters(broker))
+    channel = connection.channel()
+    channel.queue_declare("q")
+    channel.queue_declare("other", arguments={KIND: False})
+    channel.confirm_delivery()
+
+    def publish_two():
+        for queue in ("q", "other"):
+            for _ in range(2):
+                channel.basic_publish("", queue, b"x", pika.BasicProperties(headers={KEY: "a"}))
+        return len(bodies(channel, "q")), len(bodies(channel, "other"))
+
+    assert publish_two() == (2, 2)
+    reload(broker, policies=[policy("p", "", {KIND: True}, "queues")])
+    assert publish_two() == (1, 2)
+    assert broker.metric("mq_messages_deduplicated_total") == 1
+    reload(broker)
+    assert publish_two() == (2, 2)
+    connection.close()
