@@ -82,6 +82,7 @@ class DeadLetters(Servable):
         self._codec = codec
         self._lanes: dict[Any, Lane] = {}
         self._open: deque[Lane] = deque()  # those that do not wait for the disk
+        self._closed = False
         self.moved: Counter[str] = Counter()
         self.cycles = self.failed = 0
 
@@ -100,10 +101,14 @@ class DeadLetters(Servable):
         if lane is not None:
             lane.letters.clear()
 
+    def close(self) -> None:
+        """The broker stops: what has not left stays where it is, and leaves when the broker starts anew."""
+        self._closed = True
+
     def serve(self, budget: int) -> int:
         """See Servable: one lane after the other."""
         made = 0
-        while self._open and made < budget:
+        while self._open and made < budget and not self._closed:
             lane = self._open[0]
             if not lane.letters:
                 self._open.popleft()
@@ -182,6 +187,8 @@ class DeadLetters(Servable):
         self._ports.fetch(units, partial(self._fetched, lane, units, offsets))
 
     def _fetched(self, lane: Lane, units: list[tuple[int, int]], offsets: list[int], result: Any) -> None:
+        if self._closed:
+            return
         if not isinstance(result, Exception):
             lane.ahead = dict(zip(offsets, result, strict=True))
         elif len(units) > 1 and lane.letters:  # it may be another that cannot be read

@@ -176,3 +176,21 @@ def test_a_letter_goes_to_each_queue_of_the_exchange_but_those_of_a_cycle(world)
     world.run()
     assert bodies(world, "a") == [] and bodies(world, "b") == [b"0"]
     assert "amq.dlq.cycle" not in world.vhost.queues
+
+
+def test_a_letter_that_is_read_while_the_broker_stops_stays_for_the_next_start():
+    world = World(tail_bytes=65536).boot()
+    declare(world, "q")
+    world.declare("dead")
+    fill(world, "q", 300, padding=1000)
+    world.run()
+    world.checkpoint()
+    queue, log = world.queue("q"), world.broker.log
+    taken = world.take("q", 1).got[0][0]
+    queue.reject(taken)
+    while not any(lane.reading for lane in world.broker.dead_letters._lanes.values()):
+        world.loop.run_once()
+    world.stop()
+    assert log.committed == log.appended
+    world.boot(clean=True)
+    assert (world.queue("q").ready, world.queue("dead").ready) == (300, 0)
