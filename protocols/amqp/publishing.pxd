@@ -29,7 +29,7 @@ cdef class Publishing(Waiter):
     cdef bint _mandatory
     cdef bytes _header, _stored, _held, _reply
     cdef tuple _copies
-    cdef long long _body_size, _received, _expire_at, _delay_ms
+    cdef long long _body_size, _received, _ttl_ms, _delay_ms
     cdef bint _persistent, _delays_anywhere
     cdef object _body
     cdef list _parts

@@ -89,7 +89,8 @@ class Publishing(Waiter):
         self._exchange_found = None
         self.expecting = NOTHING
         self._mandatory = self._persistent = self.confirming = self._listed = False
-        self._body_size = self._received = self._expire_at = self._delay_ms = 0
+        self._body_size = self._received = self._delay_ms = 0
+        self._ttl_ms = -1
         self._delays_anywhere = broker.config.amqp.delay_anywhere
         self._body = None
         self._parts = None
@@ -155,10 +156,9 @@ class Publishing(Waiter):
         scan: Scan = self.scan
         scan_properties(b, at + 12, end, scan)
         self._persistent = scan.delivery_mode == 2
-        self._expire_at = 0
+        self._ttl_ms = -1
         if scan.expiration_at >= 0:
-            ttl_ms = read_expiration(bytes(b[scan.expiration_at : scan.expiration_at + scan.expiration_size]))
-            self._expire_at = self.broker.clock.ms + ttl_ms
+            self._ttl_ms = read_expiration(bytes(b[scan.expiration_at : scan.expiration_at + scan.expiration_size]))
         if scan.user_id_at >= 0:
             self._check_user(bytes(b[scan.user_id_at : scan.user_id_at + scan.user_id_size]))
         if not same(b, at + 12, end, self._header):
@@ -244,7 +244,8 @@ class Publishing(Waiter):
         )  # fmt: skip
         self._body = None
         message.persistent = self._persistent
-        message.expire_at = self._expire_at
+        if self._ttl_ms >= 0:  # counted from now: with 0 it reaches who waits for it, however late its body came
+            message.expire_at = self.broker.clock.ms + self._ttl_ms
         self._flow.took(self._body_size + MESSAGE_BYTES)
         route: Route = self._route
         if waits:
