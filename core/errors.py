@@ -49,6 +49,10 @@ class StoreRefused(Exception):
     """The data directory cannot be used: another broker holds it, it is not readable, or a newer version wrote it."""
 
 
+class DirectoryInUse(StoreRefused):
+    """Another process holds the data directory."""
+
+
 def erlang_term(value: object) -> str:
     """A string or number as RabbitMQ's texts show it (Erlang's ~p): a string is a binary, `<<"abc">>`, or the numbers
     of its bytes if one of them is no printable character."""

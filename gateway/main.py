@@ -1,42 +1,113 @@
-"""The command `mqgateway`: read the configuration, run the service until a signal, say what went wrong in one line."""
+"""The command `mqgateway`: what it is asked on the command line, and one line when that cannot be."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from core.config import ConfigError
 from core.errors import LogCorrupt, StoreRefused
 from gateway import logs, settings
+from gateway.cli.errors import EX_CANTCREAT, EX_CONFIG, EX_DATAERR, EX_IOERR, EX_NOINPUT, EX_UNAVAILABLE, Refused
 
 if TYPE_CHECKING:
     from core.config import Config
 
-EX_DATAERR, EX_UNAVAILABLE, EX_CANTCREAT, EX_IOERR, EX_CONFIG = 65, 69, 73, 74, 78
 SWITCH_SECONDS = 0.001  # how long a worker thread waits at most for the loop to let it run (rule 8.12)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("command", type=click.Choice(["run"]), default="run", required=False)
-@click.option("--config", "files", multiple=True, metavar="FILE", help="A YAML file; later ones win.")
-@click.option("--data-dir", metavar="DIR", help="Where the log and the state lie (key data_dir).")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set a key, as log.flush=async.")
-@click.option("--ready-file", metavar="FILE", help="Written as JSON when every listener accepts.")
+class Asked(NamedTuple):
+    """What the command line says of the configuration."""
+
+    files: tuple[str, ...]
+    data_dir: str | None
+    assignments: tuple[str, ...]
+    ready_file: str | None = None
+
+    def then(self, other: Asked) -> Asked:
+        """Both, the other one wins."""
+        return Asked(
+            self.files + other.files,
+            other.data_dir or self.data_dir,
+            self.assignments + other.assignments,
+            other.ready_file or self.ready_file,
+        )
+
+
+def takes_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which configuration a command works with."""
+    for option in (
+        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set a key, as log.flush=async."),
+        click.option("--data-dir", metavar="DIR", help="Where the log and the state lie (key data_dir)."),
+        click.option("--config", "files", multiple=True, metavar="FILE", help="A YAML file; later ones win."),
+    ):
+        command = option(command)
+    return command
+
+
+ready_file_option = click.option("--ready-file", metavar="FILE", help="Written as JSON when every listener accepts.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@takes_settings
+@ready_file_option
 @click.version_option(package_name="corduroy-mq")
-def main(
-    command: str, files: tuple[str, ...], data_dir: str | None, assignments: tuple[str, ...], ready_file: str | None
-) -> None:
-    """Run the CorduroyMQ gateway: one broker, one log, several protocols."""
+@click.pass_context
+def main(context: click.Context, /, **asked: Any) -> None:
+    """CorduroyMQ: one broker, one log, several protocols. Without a command: run."""
+    context.obj = Asked(**asked)
+    if context.invoked_subcommand is None:
+        run(configured(context.obj), context.obj.ready_file)
+
+
+@main.command("run")
+@takes_settings
+@ready_file_option
+@click.pass_obj
+def run_command(before: Asked, /, **asked: Any) -> None:
+    """Run the gateway."""
+    both = before.then(Asked(**asked))
+    run(configured(both), both.ready_file)
+
+
+@main.command("verify")
+@takes_settings
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Of what is printed.")
+@click.pass_obj
+def verify_command(before: Asked, /, form: str, **asked: Any) -> None:
+    """Check every record of the log, and the state against it. Changes nothing; may run beside the broker."""
+    from gateway.cli import storage
+
+    config = configured(before.then(Asked(**asked)))
+    sys.exit(ended(lambda: storage.verify(Path(config.data_dir), config.log.segment_bytes, form)))
+
+
+@main.command("backup")
+@click.argument("to", metavar="DIRECTORY")
+@takes_settings
+@click.pass_obj
+def backup_command(before: Asked, /, to: str, **asked: Any) -> None:
+    """Copy the data directory to one that is not there yet; the broker may be running. Start it with --data-dir."""
+    from gateway.cli import storage
+
+    config = configured(before.then(Asked(**asked)))
+    sys.exit(ended(lambda: storage.backup(Path(config.data_dir), Path(to), config.log.segment_bytes)))
+
+
+def configured(asked: Asked) -> Config:
+    """The configuration, with logging as it says."""
     try:
-        config = settings.load(files, assignments, os.environ, data_dir).config
+        config = settings.load(asked.files, asked.assignments, os.environ, asked.data_dir).config
     except (settings.SettingsError, ConfigError) as error:
         fail(str(error), EX_CONFIG)
     logs.set_up(config.logging.level, config.logging.format)
-    sys.exit(run(config, ready_file))
+    return config
 
 
 def fail(text: str, code: int) -> None:
@@ -45,23 +116,31 @@ def fail(text: str, code: int) -> None:
     sys.exit(code)
 
 
-def run(config: Config, ready_file: str | None) -> int:
-    """Run the service on its event loop and return the exit code."""
+def run(config: Config, ready_file: str | None) -> None:
+    """Run the service on its event loop, and exit with its code."""
     from gateway.definitions import DefinitionsError
     from gateway.listeners import ListenError, TlsError
     from gateway.service import Service
 
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        return _runner()(Service(config, ready_file).run())
+        sys.exit(ended(lambda: _runner()(Service(config, ready_file).run())))
     except ListenError as error:
         fail(str(error), EX_UNAVAILABLE)
+    except (DefinitionsError, TlsError) as error:
+        fail(str(error), EX_CONFIG)
+
+
+def ended(work: Callable[[], int]) -> int:
+    """The exit code of what works on a data directory."""
+    try:
+        return work()
+    except Refused as error:
+        fail(str(error), EX_NOINPUT)
     except StoreRefused as error:
         fail(str(error), EX_CANTCREAT)
     except LogCorrupt as error:
         fail(str(error), EX_DATAERR)
-    except (DefinitionsError, TlsError) as error:
-        fail(str(error), EX_CONFIG)
     except OSError as error:
         fail(f"the data directory cannot be used: {error}", EX_IOERR)
     return 1

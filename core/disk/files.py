@@ -20,7 +20,7 @@ from threading import Lock
 from typing import Any
 
 from core.disk.ops import CHUNK_BYTES, PAGE_BYTES, ZEROS, FileOps
-from core.errors import StoreRefused
+from core.errors import DirectoryInUse, StoreRefused
 
 AHEAD_BYTES = 64 << 20
 CACHED_BYTES = 256 << 20
@@ -45,7 +45,7 @@ class DataDirectory:
         except OSError:
             owner = os.pread(self._lock_fd, 32, 0).decode("ascii", "replace").strip()
             os.close(self._lock_fd)
-            raise StoreRefused(f"data directory {self.path} is in use by another broker (process {owner})") from None
+            raise DirectoryInUse(f"data directory {self.path} is in use by another broker (process {owner})") from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, b"%d\n" % os.getpid(), 0)
         self._abort = self.path / "abort"

@@ -15,7 +15,7 @@ synced before anything is built on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from core.log.view import BLANK, CUT_SHORT, View
 
 BLOCK_BYTES = 4 << 20
 KINDS = 5
+OFFSET_MAX = (1 << 63) - 1
 MAGIC = bytes.fromhex("daa320a7")
 MAGIC_AT, OFFSET_AT, OFFSET_END = 4, 28, 36  # in a record
 
@@ -84,7 +85,7 @@ def scan(
     """
     if start and not files.first <= start <= files.end:
         raise LogCorrupt(f"the state reflects the log up to {start}, but it spans {files.first} to {files.end}")
-    walk = _Walk(files, on_record, counters)
+    walk = Walk(files, on_record, counters)
     tail = walk.run(max(start, files.first))
     dirty_to = _survey(files, (tail, walk.stopped_at), unsynced_bytes)
     if dirty_to > tail:
@@ -101,16 +102,27 @@ def scan(
     return Recovered(tail, walk.records, dirty_to - tail, tuple(walk.counters))
 
 
-class _Walk:
-    def __init__(self, files: Files, on_record: Callable[[View], None], counters: tuple[int, ...]):
+class Walk:
+    """From record to record, the transactions' only when all of them are there.
+
+    records = how many were taken; batch_offset = where the batch of the last one began; stopped_at = the first place
+    without a valid record; upto = a record's offset at which to stop all the same
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        on_record: Callable[[View], None],
+        counters: tuple[int, ...] = (0,) * KINDS,
+        upto: int = OFFSET_MAX,
+    ):
         self._files = files
         self._on_record = on_record
+        self._upto = upto
         self._view = View()
         self._found = 0
         self.counters = list(counters)
-        self.records = 0
-        self.batch_offset = 0  # where the batch of the last valid record began
-        self.stopped_at = 0  # the first place without a valid record
+        self.records = self.batch_offset = self.stopped_at = 0
         self._joined: list[tuple[bytes, int, int]] = []  # of a transaction whose end is still to come: for parse()
 
     def run(self, offset: int) -> int:
@@ -121,9 +133,10 @@ class _Walk:
     def _walk(self, offset: int) -> int:
         files, view = self._files, self._view
         wanted = BLOCK_BYTES
-        while offset < files.end:
+        while offset < min(files.end, self._upto):
             segment_end = offset - offset % files.segment_bytes + files.segment_bytes
-            block = files.read(offset, min(wanted, segment_end - offset))
+            left = min(segment_end, self._upto) - offset
+            block = files.read(offset, min(wanted, left))
             at = self._records(block, offset)
             offset += at
             if self._found == BLANK and view.size == segment_end - offset:
@@ -131,7 +144,7 @@ class _Walk:
             elif self._found != CUT_SHORT:
                 return offset
             elif at == 0:  # it begins the block: read all of it, if it can be a record at all
-                if len(block) >= segment_end - offset or view.size > segment_end - offset:
+                if len(block) >= left or view.size > left:
                     return offset
                 wanted = view.size
                 continue
@@ -207,18 +220,24 @@ def _refuse_later_batches(
     files: Files, view: View, place: tuple[bytes, int], ends: tuple[int, int], unsynced_bytes: int
 ) -> None:
     """Raise LogCorrupt when the block holds a valid record, in its place, of a batch that began behind the end."""
-    block, offset = place
     tail, bad = ends
+    for own in valid_records(files, view, *place):
+        if own > tail and view.batch_offset > tail and own + view.size > tail + unsynced_bytes:
+            raise LogCorrupt(
+                f"the log is damaged at offset {bad}: no valid record is there, but batches written later follow "
+                f"(at {own}, for one); restore the segment from a backup or a replica"
+            )
+
+
+def valid_records(files: Files, view: View, block: bytes, offset: int) -> Iterator[int]:
+    """The log offsets of the valid records, each in its place, whose heads lie in a block read at `offset`; the view
+    holds each in turn."""
     found = block.find(MAGIC, MAGIC_AT)
     while found >= 0:
         at = found - MAGIC_AT
         own = offset + at
-        if own > tail and int.from_bytes(block[at + OFFSET_AT : at + OFFSET_END], "big") == own:
+        if int.from_bytes(block[at + OFFSET_AT : at + OFFSET_END], "big") == own:
             record = files.read(own, int.from_bytes(block[at:found], "big"))
-            valid = view.parse(record, 0, own) > 0
-            if valid and view.batch_offset > tail and own + view.size > tail + unsynced_bytes:
-                raise LogCorrupt(
-                    f"the log is damaged at offset {bad}: no valid record is there, but batches written later follow "
-                    f"(at {own}, for one); restore the segment from a backup or a replica"
-                )
+            if view.parse(record, 0, own) > 0:
+                yield own
         found = block.find(MAGIC, found + 1)

@@ -73,14 +73,9 @@ class Applier:
         self.replay = replay
 
     def finish_replay(self) -> None:
-        """Drop facts without a footing, then build every virtual host, exchange, queue and binding."""
-        facts, replay = self.model.facts, self.replay
-        assert replay is not None
-        for fact in (*facts.of(ExchangeFact), *facts.of(QueueFact), *facts.of(BindingFact), *facts.of(KeyPage)):
-            if not self._stands(fact):
-                facts.remove(fact_key(fact))
-        for queue_id in [number for number in replay.slots if facts.get(("queue", number)) is None]:
-            replay.drop(queue_id)
+        """Build every virtual host, exchange, queue and binding that stands."""
+        self.drop_baseless()
+        facts = self.model.facts
         for fact in facts.of(VhostFact):
             self._build_vhost(fact)
         for fact in facts.of(ExchangeFact):
@@ -90,6 +85,16 @@ class Applier:
         self.replay = None
         for fact in facts.of(BindingFact):
             self._build_binding(fact)
+
+    def drop_baseless(self) -> None:
+        """What refers to something that is gone goes, too: all was replayed."""
+        facts, replay = self.model.facts, self.replay
+        assert replay is not None
+        for fact in (*facts.of(ExchangeFact), *facts.of(QueueFact), *facts.of(BindingFact), *facts.of(KeyPage)):
+            if not self._stands(fact):
+                facts.remove(fact_key(fact))
+        for queue_id in [number for number in replay.slots if facts.get(("queue", number)) is None]:
+            replay.drop(queue_id)
 
     def _stands(self, fact: Any) -> bool:
         """Whether what a fact refers to is there."""

@@ -52,15 +52,16 @@ def restore(tables: Tables, applier: Applier, scan: Scan) -> Restored:
     checkpoint says so. Raises StoreRefused, LogCorrupt.
     """
     try:
-        return _restore(tables, applier, scan)
+        return load(tables, applier, scan)
     except (StoreDamaged, msgspec.MsgspecError) as error:
         logger.warning("state is damaged, rebuilding it from the log", extra={"error": str(error)})
         tables.drop()
         tables.open()
-        return _restore(tables, applier, scan)
+        return load(tables, applier, scan)
 
 
-def _restore(tables: Tables, applier: Applier, scan: Scan) -> Restored:
+def load(tables: Tables, applier: Applier, scan: Scan) -> Restored:
+    """restore(), but raises StoreDamaged or MsgspecError for a store that cannot be read."""
     stamp = read_stamp(tables)
     if stamp is None:  # chunks may be left of a replay that did not end
         tables.drop()

@@ -1,0 +1,1 @@
+"""The sub-commands of `mqgateway`, one module per family."""
