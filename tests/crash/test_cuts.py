@@ -1,6 +1,6 @@
 """The log cut behind each of its last records: wherever a crash ends it, what moves is in one place, and whole.
 
-What moves in one record cannot be cut apart; two that should be one, or be joined, would show here, whatever the timing.
+What moves in one record cannot be cut apart; two that should be one, or be joined, would show, whatever the timing.
 Cut are whole records, so that a kill may have ended the log there.
 """
 
