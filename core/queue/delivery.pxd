@@ -1,12 +1,12 @@
 from core.log.tail cimport Tail
 from core.message cimport Message
 from core.queue.consumer cimport Consumer
+from core.queue.expiry cimport Expiring
 from core.queue.ring cimport Ring
-from core.queue.stock cimport Stock
 from core.turn cimport Turn
 
 
-cdef class Queue(Stock):
+cdef class Queue(Expiring):
     cdef readonly list consumers
     cdef readonly Ring ring
     cdef list _parked

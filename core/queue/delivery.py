@@ -1,6 +1,6 @@
 """A queue and the consumers that share it: who may take what is ready, and what comes back.
 
-What the queue holds is stock.py's, whose turn it is ring.py's.
+What the queue holds is stock.py's, when that expires expiry.py's, whose turn it is ring.py's.
 """
 
 from __future__ import annotations
@@ -9,34 +9,35 @@ from heapq import heappush
 
 import cython
 
-from core.queue.stock import EXPIRED
-
 if cython.compiled:
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.message import Message
     from cython.cimports.core.queue.consumer import Consumer
+    from cython.cimports.core.queue.expiry import Expiring
     from cython.cimports.core.queue.held import Held
     from cython.cimports.core.queue.ring import Ring
-    from cython.cimports.core.queue.stock import BURYING_MAX, Stock
+    from cython.cimports.core.queue.stock import BURYING_MAX
     from cython.cimports.core.turn import Turn
 else:
     from core.log.tail import Tail
     from core.message import Message
     from core.queue.consumer import Consumer
+    from core.queue.expiry import Expiring
     from core.queue.held import Held
     from core.queue.ring import Ring
-    from core.queue.stock import BURYING_MAX, Stock
+    from core.queue.stock import BURYING_MAX
     from core.turn import Turn
 
 DELIVERED, SKIPPED, WAITING = 1, 2, 0
+EXPIRES = cython.declare(cython.longlong, (1 << 54) - 1)  # of a tags code; as a time: never (expiry.py)
 
 
 @cython.cclass
-class Queue(Stock):
+class Queue(Expiring):
     """One queue. owner: the connection that it is exclusive to, or None; stopped: what comes next cannot be read."""
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
-        Stock.__init__(self, identity, durable, turn, tail)
+        Expiring.__init__(self, identity, durable, turn, tail)
         self.ring = Ring()
         self.consumers = self.ring.consumers
         self._parked = []
@@ -50,20 +51,20 @@ class Queue(Stock):
         if self.durable:
             self.index.put(self.index.end, message.offset, message.record_size, code)
         else:
-            self.held.add(message)
+            self.held.add(message, code & EXPIRES)
         self.published += 1
         self.ready += 1
         if self.keys is not None:
             self.keys.put(message, self.end() - 1)
         if self.levels is not None:
             self.levels.put(self.end() - 1, code >> 54)
-            code -= code >> 54 << 54
+            code &= EXPIRES
         if not self.active and (self.ring.available or self._parked):
             self.turn.activate(self)
-        if code and self.wake_at is not None:  # after activate(): with a TTL of 0 it is served before it expires
-            self._expiring = True
-            if self.ready == 1 or self.levels is not None:
-                self.wake_at(self, code)
+        if code == 0:
+            self.latest = EXPIRES  # never
+        elif self.wake_at is not None:  # after activate(): with a TTL of 0 it is served before it expires
+            self._will_expire(code)
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -115,9 +116,7 @@ class Queue(Stock):
             if self.burying >= BURYING_MAX:
                 self._held_up = True
                 return 0
-            self._taken(offset)
-            self.expired += 1
-            self.drop(offset, EXPIRED)
+            self._go(offset)
             return 2
         if message is None:
             return 0
@@ -151,6 +150,8 @@ class Queue(Stock):
             self.levels.give_back(offset)
         else:
             heappush(self._returned, offset)
+        if self.overtaking is not None:
+            self.overtaking.came_back(offset)
         self.ready += 1
         if not self.active and (self.ring.available or self._parked or self._expiring):
             self.turn.activate(self)
@@ -201,29 +202,36 @@ class Queue(Stock):
         if self.stopped:
             self.stopped = self.reading = False
         count, end = self.ready, self.end()
+        gone = () if self.overtaking is None else self.overtaking.gone  # some are on their way to be dead letters
         for offset in self._returned if self.levels is None else list(self.levels.offsets()):
             if self.levels is not None:
                 self.levels.take(offset)
+            elif self.overtaking is not None and offset not in self.overtaking.back:
+                continue
             self.settle(offset)
         self._returned = []
         if self.levels is not None:
             self.next = end
-        elif self.durable and self.cursor.floor == self.next < end:
+        elif self.durable and self.cursor.floor == self.next < end and not gone:
             self.cursor.settle_range(self.next, end)
             self.next = end
             self._progressed()
             if self.keys is not None:
                 self.keys.sift(self.cursor)
         while self.next < end:
-            self.settle(self.next)
+            if self.next not in gone:
+                self.settle(self.next)
             self.next += 1
         self.ready = 0
         self.ahead = {}
+        if self.overtaking is not None:
+            self.overtaking.back.clear()
         return count
 
     def discard(self) -> None:
         """The queue was deleted: what it held is forgotten, and who waits for a message learns that there is none."""
         self.deleted = True
+        self.overtaking = None
         self.ready = 0
         self._returned = []
         if self.keys is not None:

@@ -5,13 +5,15 @@ cdef class Chunk:
     cdef long long number, first
     cdef Py_ssize_t live
     cdef list messages
+    cdef bytearray codes
 
 
 cdef class Held:
     cdef readonly long long end, bytes
     cdef dict _chunks
     cdef Chunk _filling, _read, _settled
-    cpdef add(self, Message message)
+    cpdef add(self, Message message, long long code)
     cpdef Message get(self, long long offset)
+    cpdef long long code(self, long long offset) except? -1
     cpdef settle(self, long long offset)
     cdef _drop(self, Chunk chunk)

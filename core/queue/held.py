@@ -10,8 +10,10 @@ import cython
 
 if cython.compiled:
     from cython.cimports.core.message import Message
+    from cython.cimports.core.wire import rd64, wr64
 else:
     from core.message import Message
+    from core.wire import rd64, wr64
 
 CHUNK_BITS = cython.declare(cython.int, 9)
 MESSAGE_BYTES = cython.declare(cython.Py_ssize_t, 256)  # what a message takes beside its body
@@ -21,13 +23,14 @@ SPARE_SLOTS = cython.declare(cython.Py_ssize_t, 64)  # settled ones that an empt
 @cython.final
 @cython.cclass
 class Chunk:
-    """Messages from offset `first` on, None where settled; `live` of them are not."""
+    """Messages from offset `first` on, None where settled; `live` of them are not. codes: 8 bytes for each, or None."""
 
     def __init__(self, number: cython.longlong, first: cython.longlong):
         self.number = number
         self.first = first
         self.live = 0
         self.messages = []
+        self.codes = None
 
 
 @cython.final
@@ -41,13 +44,17 @@ class Held:
         self._filling = self._read = self._settled = None
 
     @cython.ccall
-    def add(self, message: Message):
-        """Append a message."""
+    def add(self, message: Message, code: cython.longlong):
+        """Append a message; code() gives `code` back."""
         chunk: Chunk = self._filling
         if chunk is None or chunk.number != self.end >> CHUNK_BITS:
             chunk = Chunk(self.end >> CHUNK_BITS, self.end)
             self._chunks[chunk.number] = chunk
             self._filling = chunk
+        if code:
+            if chunk.codes is None:
+                chunk.codes = bytearray(8 * 512)
+            wr64(chunk.codes, 8 * len(chunk.messages), code)
         chunk.messages.append(message)
         chunk.live += 1
         self.end += 1
@@ -61,6 +68,13 @@ class Held:
             chunk = self._chunks[offset >> CHUNK_BITS]
             self._read = chunk
         return chunk.messages[offset - chunk.first]
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def code(self, offset: cython.longlong) -> cython.longlong:
+        """What add() was given with the message at `offset`, which must not be settled."""
+        chunk: Chunk = self._chunks[offset >> CHUNK_BITS]
+        return 0 if chunk.codes is None else rd64(chunk.codes, 8 * (offset - chunk.first))
 
     @cython.ccall
     def settle(self, offset: cython.longlong):
@@ -82,6 +96,7 @@ class Held:
         if chunk.number == self.end >> CHUNK_BITS:
             if len(chunk.messages) >= SPARE_SLOTS:
                 chunk.messages = []
+                chunk.codes = None
                 chunk.first = self.end
             return
         del self._chunks[chunk.number]

@@ -6,6 +6,7 @@ cdef class OffsetSet:
     cdef dict _words
     cdef list _heap
     cdef add(self, long long offset)
+    cdef bint holds(self, long long offset) except? -1
     cdef bint remove(self, long long offset) except? -1
     cdef long long first(self) except? -2
 
@@ -21,6 +22,7 @@ cdef class Levels:
     cpdef long long level_of(self, Message message) except? -1
     cpdef put(self, long long offset, long long level)
     cpdef long long first(self) except? -2
+    cpdef bint holds(self, long long offset) except? -1
     cpdef take(self, long long offset)
     cpdef give_back(self, long long offset)
     cpdef bint came_back(self, long long offset) except? -1

@@ -53,6 +53,17 @@ class OffsetSet:
 
     @cython.cfunc
     @cython.exceptval(-1)
+    def holds(self, offset: cython.longlong) -> cython.bint:
+        """Whether it is in it."""
+        bits: bytearray = self._words.get(offset // 512)
+        if bits is None:
+            return False
+        p: cython.p_uchar = bits
+        bit: cython.int = offset % 512
+        return (p[bit >> 3] >> (bit & 7)) & 1
+
+    @cython.cfunc
+    @cython.exceptval(-1)
     def remove(self, offset: cython.longlong) -> cython.bint:
         """False: it is not in it."""
         bits: bytearray = self._words.get(offset // 512)
@@ -148,6 +159,16 @@ class Levels:
                 return ready.first()
             self._highest -= 1
         return -1
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def holds(self, offset: cython.longlong) -> cython.bint:
+        """Whether it is ready."""
+        for item in self._sets:
+            ready: OffsetSet = item
+            if ready is not None and ready.holds(offset):
+                return True
+        return False
 
     @cython.ccall
     def take(self, offset: cython.longlong):

@@ -6,6 +6,7 @@ from core.queue.cursor cimport Cursor
 from core.queue.held cimport Held
 from core.queue.index cimport Index
 from core.queue.levels cimport Levels
+from core.queue.overtaking cimport Overtaking
 from core.routing.once cimport Keys
 from core.turn cimport Turn
 
@@ -25,6 +26,7 @@ cdef class Stock(Source):
     cdef public Levels levels
     cdef readonly Keys keys
     cdef public object key_of
+    cdef readonly Overtaking overtaking
     cdef public long long next, redelivered_below
     cdef list _returned
     cdef public Py_ssize_t ready, unacked
@@ -54,4 +56,3 @@ cdef class Stock(Source):
     cdef _progressed(self)
     cpdef acknowledge(self, long long offset)
     cpdef reject(self, long long offset)
-    cdef _watch(self)

@@ -1,8 +1,8 @@
-"""What a queue holds: which of its messages are ready, which are done, and when the next expires.
+"""What a queue holds: which of its messages are ready, and which are done.
 
 Ready = the units from `next` to the end, and a heap of the offsets that came back: a requeue is to the original place,
-and a delivery takes the smaller of the two (architecture rule 8.4). With priorities levels.py knows what is ready. Who
-may take them is delivery.py's to say.
+and a delivery takes the smaller of the two (architecture rule 8.4). With priorities levels.py knows what is ready. When
+they expire is expiry.py's to say, who may take them delivery.py's.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ else:
     BURYING_MAX = 2000  # expired ones on their way to the dead letter exchange
 
 EXPIRES = cython.declare(cython.longlong, (1 << 54) - 1)  # of a tags code; what is above is the level (levels.py)
-EXPIRED_AT_ONCE = 2000  # in one call of expire(): the rest goes in the next
-REJECTED, EXPIRED = "rejected", "expired"  # RabbitMQ's names of the reasons for a dead letter
+REJECTED = "rejected"  # RabbitMQ's name of the reason for a dead letter
 
 
 @cython.cclass
@@ -43,7 +42,8 @@ class Stock(Source):
     `wake_at(queue, ms)` asks for expire() at a time; `cold(queue, offset)` asks for a message that is not in memory:
     it fills `ahead`, clears `reading` and activates the queue. dead_letter = (exchange, routing key or None) or
     None, `letters` takes what goes there, `burying` = how many are on their way. counts: of a quorum queue. keys: of a
-    queue that holds each deduplication key once, key_of(header block) gives a message's.
+    queue that holds each deduplication key once, key_of(header block) gives a message's. overtaking: what expires
+    before something in front of it (expiry.py), or None.
     """
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
@@ -56,7 +56,7 @@ class Stock(Source):
         self.held = None if durable else Held()
         self.cursor = Cursor()
         self.levels = None  # of a queue with priorities: before anything is in it
-        self.counts = self.keys = self.key_of = None
+        self.counts = self.keys = self.key_of = self.overtaking = None
         self.next = self.redelivered_below = 0
         self._returned = []
         self.ready = self.unacked = 0
@@ -73,9 +73,6 @@ class Stock(Source):
         self.settings, self.ttl_ms, self.dead_letter = settings, settings.ttl_ms, settings.dead_letter
         if settings.deduplication != (self.keys is not None):
             self.keys = Keys(self.key_of) if settings.deduplication else None
-        if self.ready > 0 and self.wake_at is not None:
-            self._expiring = True  # a transient queue's messages go by the new time, those in the log by their own
-            self._watch()
 
     @property
     def bytes_held(self) -> int:
@@ -140,6 +137,9 @@ class Stock(Source):
             if self.cursor.is_done(self.next):
                 self.next += 1
                 continue
+            if self.overtaking is not None and self.next in self.overtaking.gone:
+                self.next += 1
+                continue
             if self.durable and self.index.find(self.next) == 0:
                 self.cursor.settle(self.next)  # absent: retention dropped it with its segment
                 self.ready -= 1
@@ -147,6 +147,9 @@ class Stock(Source):
                 continue
             break
         offset: cython.longlong = self.next if self.next < end else -1
+        if self.overtaking is not None:
+            while self._returned and self._returned[0] not in self.overtaking.back:
+                heappop(self._returned)  # it expired there
         if self._returned and (offset < 0 or self._returned[0] < offset):
             offset = self._returned[0]
         return offset
@@ -156,15 +159,11 @@ class Stock(Source):
         """The message itself, or None after asking for it when it is neither in the tail nor read ahead."""
         self.code = 0
         if not self.durable:
-            message: Message = self.held.get(offset)
-            if self.ttl_ms >= 0:
-                self.code = message.store_ms + self.ttl_ms
-            if message.expire_at and (self.code == 0 or message.expire_at < self.code):
-                self.code = message.expire_at
-            return message
+            self.code = self.held.code(offset)
+            return self.held.get(offset)
         if self.index.find(offset) == 1:
             self.code = self.index.code & EXPIRES
-            message = self.tail.get(self.index.log_offset)
+            message: Message = self.tail.get(self.index.log_offset)
             if message is not None:
                 return message
             if self.ahead:
@@ -178,7 +177,7 @@ class Stock(Source):
 
     @cython.cfunc
     def _taken(self, offset: cython.longlong):
-        """`offset` is ready no more."""
+        """`offset` is ready no more. Only what expires is not the first of all."""
         self.ready -= 1
         if self.levels is not None:
             self.levels.take(offset)
@@ -186,8 +185,12 @@ class Stock(Source):
                 self.next = offset + 1  # what lies below may have been delivered
         elif offset == self.next:
             self.next += 1
-        else:
+        elif self._returned and self._returned[0] == offset:
             heappop(self._returned)
+        elif offset > self.next:
+            self.overtaking.gone.add(offset)
+        if self.overtaking is not None:
+            self.overtaking.back.discard(offset)
 
     @cython.ccall
     def settle(self, offset: cython.longlong):
@@ -198,6 +201,8 @@ class Stock(Source):
             self.levels.settle(offset)
         if self.keys is not None:
             self.keys.forget(offset)
+        if self.overtaking is not None:
+            self.overtaking.settled(offset)
         if self.durable:
             self._progressed()
         else:
@@ -213,6 +218,8 @@ class Stock(Source):
                 self.levels.settle(offset)
             if self.keys is not None:
                 self.keys.forget(offset)
+            if self.overtaking is not None:
+                self.overtaking.settled(offset)
             self._progressed()
 
     @cython.ccall
@@ -268,50 +275,9 @@ class Stock(Source):
         self.acked += 1
         self.drop(offset, REJECTED)
 
-    @cython.cfunc
-    def _watch(self):
-        """Have expire() called when the message at the head expires; heads change, and not each one expires."""
-        if self.ready > 0:
-            code: cython.longlong = self.expiry_of(self._first())
-            if code > 0:
-                self.wake_at(self, code)
-        elif self.unacked == 0:
-            self._expiring = False
-
-    def expire(self) -> int:
-        """Drop what expired at the head, ask to be woken for the next, and return how many went."""
-        count = 0
-        now = self.turn.clock.ms
-        while self.ready > 0:
-            offset = self._first()
-            if offset < 0:
-                break
-            code = self.expiry_of(offset)
-            if code <= 0:
-                break
-            if self.burying >= BURYING_MAX:
-                self._held_up = True
-                break
-            if code > now or count == EXPIRED_AT_ONCE:
-                self.wake_at(self, max(code, now + 1))
-                break
-            self._taken(offset)
-            self.expired += 1
-            self.drop(offset, EXPIRED)
-            count += 1
-        return count
-
-    def expiry_of(self, offset: int) -> int:
-        """When the message at a ready offset expires (epoch ms), 0 = never, -1 = its unit is not in memory."""
-        if self.durable:
-            return self.index.code & EXPIRES if self.index.find(offset) == 1 else -1
-        message = self.held.get(offset)
-        due = message.store_ms + self.ttl_ms if self.ttl_ms >= 0 else 0
-        return min(filter(None, (due, message.expire_at)), default=0)
-
     def restored(self) -> None:
         """After recovery: everything that is not done is ready again, and may have been delivered before."""
-        self._expiring = self.wake_at is not None  # some may
+        self._expiring = self.wake_at is not None  # some may expire
         self.index.trim(self.cursor.floor)
         self.next = self.cursor.floor
         self.redelivered_below = self.index.end

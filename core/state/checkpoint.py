@@ -230,6 +230,9 @@ class Checkpointer:
         meta = QueueMeta(index.begin, index.end, cursor.floor, watermark, tail, runs_of(stored), cursor.ranges())
         if queue.counts is not None:
             meta.counts = queue.counts.pairs()
+        meta.latest = queue.latest
+        if queue.overtaking is not None:
+            meta.overtaking = runs_of(queue.overtaking.chunks_from(cursor.floor))
         frozen.puts["queues"].append(queue_row(queue.id, meta))
         self._retainer.look(queue)
 

@@ -15,6 +15,9 @@ cdef class Slot:
     cdef readonly Index index
     cdef readonly Cursor cursor
     cdef readonly Counts counts
+    cdef public long long latest
+    cdef readonly set chunks
+    cdef expires(self, long long code, long long offset)
     cdef public long long watermark
 
 

@@ -30,6 +30,7 @@ else:
 
 SPILL_UNITS = cython.declare(cython.longlong, 512 * 1000)  # new units in memory before full chunks go to the store
 TRIM_UNITS = cython.declare(cython.longlong, 512)
+EXPIRES = cython.declare(cython.longlong, (1 << 54) - 1)  # of a tags code; above it is its level (core/queue/levels.py)
 
 
 @cython.cclass
@@ -78,14 +79,28 @@ class LoggedQueue(Queue):
 @cython.cclass
 class Slot:
     """What is known of one queue id. watermark: what lies below was delivered before a clean stop, -1 = unknown.
-    counts: how often messages came back, or None."""
+    counts: how often messages came back, or None. latest, chunks: of messages that expire before one in front of them,
+    see Stock.restore_overtaking."""
 
     def __init__(self, queue_id: int):
         self.id = queue_id
         self.index = Index()
         self.cursor = Cursor()
         self.counts = None
+        self.latest = 0
+        self.chunks = set()
         self.watermark = -1
+
+    @cython.cfunc
+    def expires(self, code: cython.longlong, offset: cython.longlong):
+        """The unit at `offset` has that tags code."""
+        code &= EXPIRES
+        if code == 0:
+            self.latest = EXPIRES
+        elif code >= self.latest:
+            self.latest = code
+        else:
+            self.chunks.add(offset // 512)
 
     def put_counts(self, counts: list) -> None:
         """[(offset, how often it came back)]."""
@@ -192,6 +207,7 @@ class Replay:
                 if unit < index.end and unit >= index.begin and not index.loaded(unit):
                     self._reload(slot, unit // 512)
                 index.put(unit, offset, size, places[at + 2])
+                slot.expires(places[at + 2], unit)
                 self.units += 1
                 self._units_kept += 1
             at += 3

@@ -61,6 +61,8 @@ class QueueMeta(msgspec.Struct, array_like=True):
     stored     runs [first, after) of the numbers of full chunks
     above      ranges [start, end) done above the floor
     counts     (offset, how often it came back) of those that did
+    latest     when all that is there has expired, and
+    overtaking runs [first, after) of the numbers of chunks with units that expire before one in front of them
     """
 
     begin: int
@@ -71,6 +73,8 @@ class QueueMeta(msgspec.Struct, array_like=True):
     stored: list[tuple[int, int]]
     above: list[tuple[int, int]]
     counts: list[tuple[int, int]] = []
+    latest: int = 0
+    overtaking: list[tuple[int, int]] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -96,6 +96,29 @@ def test_a_reload_reaches_queues_that_are_there_at_once(start_broker, open_chann
     assert ready(channel, "kept") == 1
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_another_ttl_is_for_messages_that_come_then_and_they_may_overtake(start_broker, open_channel, durable):
+    """As in RabbitMQ, whose messages carry their time."""
+    broker = start_broker(definitions={"policies": [policy("p", "^q$", {"message-ttl": 60_000})]})
+    channel = open_channel(broker)
+    channel.queue_declare("q", durable=durable)
+    channel.confirm_delivery()
+
+    def publish(body):
+        channel.basic_publish("", "q", body, pika.BasicProperties(delivery_mode=2))
+
+    publish(b"minute")
+    reload(broker, policies=[policy("p", "^q$", {"message-ttl": 300})])
+    publish(b"lower")
+    assert ready(channel, "q") == 2
+    until(lambda: ready(channel, "q") == 1)
+    publish(b"kept its time")
+    reload(broker)
+    publish(b"for ever")
+    until(lambda: ready(channel, "q") == 2)
+    assert [channel.basic_get("q", auto_ack=True)[2] for _ in range(2)] == [b"minute", b"for ever"]
+
+
 def test_a_restart_brings_queues_up_with_their_policies(start_broker, open_channel):
     broker = start_broker(definitions={"policies": [policy("p", "", {"message-ttl": 0}, "classic_queues")]})
     channel = open_channel(broker)

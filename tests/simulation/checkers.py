@@ -12,6 +12,7 @@ from tests.simulation.clients import body_of
 from tests.simulation.model import LATE_MS, Model, ModelQueue, Violation
 
 Contents = dict[int, bytes | None]  # queue offset -> body of what is not settled; None = it was not looked at
+EXPIRING_MAX = 1000  # with fewer on their way nothing holds expiry up
 LOOKED_AT = 300  # of a long queue the first so many bodies are read, and each 16th
 
 
@@ -49,6 +50,7 @@ def _check_queue(queue: Any, known: ModelQueue, model: Model, clock_ms: int) -> 
     due = sum(1 for offset in ready if 0 < known.units[offset].expires_ms <= clock_ms)
     if not len(ready) - due <= queue.ready <= len(ready):
         raise Violation(f"{name}: {queue.ready} are ready, {len(ready)} expected ({due} of them due)")
+    _check_expired(queue, known, clock_ms)
     floor = queue.cursor.floor
     for offset in known.units:
         if offset >= floor and not queue.cursor.is_done(offset):
@@ -62,6 +64,17 @@ def _check_queue(queue: Any, known: ModelQueue, model: Model, clock_ms: int) -> 
     if queue.consumers and queue.ready and not queue.active and not queue.reading:
         if any(consumer.available for consumer in queue.consumers):
             raise Violation(f"{name}: {queue.ready} are ready, a consumer is available, and nobody serves the queue")
+
+
+def _check_expired(queue: Any, known: ModelQueue, clock_ms: int) -> None:
+    """What is overdue is not ready, wherever it lies, but for what waits for the disk or for dead letters to leave."""
+    ready = known.ready()
+    overdue = sum(1 for offset in ready if 0 < known.units[offset].expires_ms < clock_ms - LATE_MS)
+    if queue.ready <= len(ready) - overdue or queue.burying >= EXPIRING_MAX:
+        return
+    head = queue.head()
+    if not queue.durable or queue.index.find(head) == FOUND:
+        raise Violation(f"{known.name}: {queue.ready} are ready of {len(ready)}, but {overdue} have expired")
 
 
 def contents(life: Any) -> dict[str, Contents]:

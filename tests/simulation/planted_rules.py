@@ -117,6 +117,16 @@ def expiry_is_forgotten() -> None:
     Queue._ready_message = ready_message
 
 
+def expiry_at_the_head_only() -> None:
+    """8.4: what expires before one in front of it stays until that has gone."""
+    Queue._overtake = lambda self, ms, offset: None
+
+
+def overtaking_forgotten() -> None:
+    """8.4: after a restart what expires before one in front of it stays until that has gone."""
+    Queue.restore_overtaking = lambda self, slot, read: None
+
+
 def lowest_first() -> None:
     """8.4: of a queue with priorities the lowest level goes first."""
     honest = Levels.level_of
@@ -159,6 +169,8 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-place": back_to_the_end,
     "8.4-purge": purge_takes_unacked,
     "8.4-expiry": expiry_is_forgotten,
+    "8.4-anywhere": expiry_at_the_head_only,
+    "8.4-overtaking": overtaking_forgotten,
     "8.4-levels": lowest_first,
     "8.4-restored": levels_forgotten,
     "tx-batch": committed_singly,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.queue.stock import EXPIRED
+from core.queue.expiry import EXPIRED
 from core.transaction import Transaction
 from tests.simulation.clients import CoreClient
 from tests.simulation.model import Model, Violation

@@ -56,6 +56,7 @@ class Workload(TopologyActions):
         count = random.choice((1, 1, 1, 5, 40))
         if random.random() < 0.02:
             count = 600  # more than a chunk of the index
+        mortals = random.choice((0, 0, 0.05, 0.6))
         for _ in range(count):
             address = self._address()
             if self.life.flow.blocked or not self.publishing or self._crowded(address):
@@ -63,7 +64,7 @@ class Workload(TopologyActions):
             size = random.choice((0, 20, 20, 20, 900, 3000))
             if count < 40 and random.random() < 0.02:
                 size = self.life.world.sizes.segment_bytes // 2 - 500
-            ttl_ms = random.choice((0, 5, 200)) if random.random() < 0.05 else -1
+            ttl_ms = random.choice((0, 5, 200, random.randint(1, 300))) if random.random() < mortals else -1
             priority = random.choice((0, 0, 1, 2, 3, 9))
             client.publish(address, next(self._names) + bytes(size), random.random() < 0.8, ttl_ms, priority)
 

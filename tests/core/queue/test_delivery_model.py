@@ -65,11 +65,17 @@ class QueueUse(RuleBasedStateMachine):
     def first(self):
         """The first ready offset, after dropping expired ones before it as the queue does."""
         for offset in self.order():
-            if not 0 < self.expiries[offset] < self.bench.clock.ms:
+            if not self.is_late(offset):
                 return offset
-            self.ready.remove(offset)
-            self.expired += 1
+            self.expire(offset)
         return None
+
+    def is_late(self, offset):
+        return 0 < self.expiries[offset] < self.bench.clock.ms
+
+    def expire(self, offset):
+        self.ready.remove(offset)
+        self.expired += 1
 
     def delivered(self, taker, message, offset, redelivered):
         assert offset == self.first() and message.body == self.all[offset].body
@@ -193,7 +199,9 @@ class QueueUse(RuleBasedStateMachine):
         self.bench.engine.finish_all()
 
     def check_idle(self):
-        """Nothing is left to do: whoever could take a message has it, expired heads are gone, gets are answered."""
+        """Nothing is left to do: whoever could take a message has it, what expired is gone, gets are answered."""
+        for offset in [offset for offset in self.ready if self.is_late(offset)]:
+            self.expire(offset)
         first = self.first()
         assert self.queue.ready == len(self.ready)
         assert self.queue.expired == self.expired
@@ -230,6 +238,7 @@ class QueueUse(RuleBasedStateMachine):
         assert self.ready == set() and self.acked + self.expired == len(self.all)
         assert (self.queue.cursor.floor, self.queue.cursor.done_above) == (len(self.all), 0)
         assert self.queue.bytes_held == 0
+        assert self.queue.overtaking is None or not self.queue.overtaking.gone and not self.queue.overtaking.late
 
 
 class TransientUse(QueueUse):

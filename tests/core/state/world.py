@@ -193,10 +193,11 @@ class World:
     def bind(self, queue, exchange, key, arguments=None):
         self.topology.bind(self.vhost, exchange, (QUEUE, queue), key, arguments or {})
 
-    def publish(self, exchange, key, body=b"x", persistent=True):
+    def publish(self, exchange, key, body=b"x", persistent=True, ttl_ms=None, header=b""):
         self.broker.clock.tick()
         router = self.vhost.router
-        message = Message((b"/", exchange.encode(), key.encode()), b"", body, len(body), persistent)
+        message = Message((b"/", exchange.encode(), key.encode()), header, body, len(body), persistent)
+        message.expire_at = 0 if ttl_ms is None else self.broker.clock.ms + ttl_ms
         self.broker.publisher.publish(message, router.route(router.exchanges[exchange], key.encode(), None))
 
     def queue(self, name):
