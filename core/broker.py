@@ -259,6 +259,8 @@ class Broker:
             queue.adopt(slot)
             if queue.levels is not None:
                 queue.levels.restore(queue, partial(read_chunk, self._disk.store))
+            if fact.queue_type not in (DELAYED, STREAM):
+                queue.restore_overtaking(slot, partial(read_chunk, self._disk.store))
         return queue
 
     def _configure_exchange(self, vhost: str, exchange: Any) -> None:
