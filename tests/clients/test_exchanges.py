@@ -75,6 +75,16 @@ def test_predeclared_exchanges_are_there_and_durable(channel, exchange):
     channel.exchange_declare(exchange, PREDECLARED[exchange], durable=True)
 
 
+def test_the_trace_exchange_is_there_and_internal(connection, channel):
+    channel.exchange_declare("amq.rabbitmq.trace", "topic", durable=True, internal=True)
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+        publishing = connection.channel()
+        publishing.confirm_delivery()
+        publishing.basic_publish("amq.rabbitmq.trace", "k", b"")
+    text = "ACCESS_REFUSED - cannot publish to internal exchange 'amq.rabbitmq.trace' in vhost '/'"
+    assert (refused.value.reply_code, refused.value.reply_text) == (403, text)
+
+
 def test_the_default_exchange_reaches_every_queue_by_its_name(channel, publish, queue, name):
     assert publish("", queue, b"1")
     assert not publish("", name + ".other")

@@ -84,6 +84,29 @@ def test_an_exclusive_queue_goes_when_its_connection_breaks(raw, connection, nam
     until(free, what="the queue of a broken connection is gone")
 
 
+def test_an_exclusive_queue_is_never_durable(channel, name):
+    for durable in (True, False, True):
+        channel.queue_declare(name, exclusive=True, durable=durable)
+
+
+def test_modes_and_versions_of_a_classic_queue_are_taken(connection, channel, name):
+    for mode in ("lazy", "default"):
+        for version in (1, 2):
+            arguments = {"x-queue-mode": mode, "x-queue-version": version}
+            queue = f"{name}-{mode}-{version}"
+            for _ in range(2):
+                channel.queue_declare(queue, exclusive=True, arguments=arguments)
+            fill(channel, queue, [b"1"])
+            assert [each.body for each in drain(channel, queue)] == [b"1"]
+    for arguments, wrong in (
+        ({"x-queue-mode": "eager"}, "'x-queue-mode' for queue '{}' in vhost '/': invalid_queue_mode"),
+        ({"x-queue-version": 3}, "'x-queue-version' for queue '{}' in vhost '/': \"unsupported queue version '3'\""),
+    ):
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+            connection.channel().queue_declare(name, arguments=arguments)
+        assert refused.value.reply_text == "PRECONDITION_FAILED - invalid arg " + wrong.format(name)
+
+
 def test_an_exclusive_queue_survives_its_channel(connection, name):
     channel = connection.channel()
     channel.queue_declare(name, exclusive=True)
@@ -140,6 +163,13 @@ def test_messages_expire_by_the_queues_ttl(channel, name):
     assert depth(channel, name) <= 2
     until(lambda: depth(channel, name) == 0, what="messages expire")
     assert channel.basic_get(name)[0] is None
+
+
+@pytest.mark.parametrize(("of_the_queue", "of_the_message"), [(TTL_MS, 60_000), (60_000, TTL_MS)])
+def test_the_lesser_of_the_queues_and_the_messages_ttl_counts(channel, name, of_the_queue, of_the_message):
+    channel.queue_declare(name, exclusive=True, arguments={"x-message-ttl": of_the_queue})
+    fill(channel, name, [b"1"], expiration=str(of_the_message))
+    until(lambda: depth(channel, name) == 0, what="it expires")
 
 
 def test_a_message_lives_until_its_ttl(channel, name):
