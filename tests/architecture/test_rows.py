@@ -1,4 +1,4 @@
-"""tests/clients/README.md says which test shows which row of the AMQP reference: each row has one, and each is there."""
+"""tests/clients/README.md: each row of the AMQP reference has a test that shows it, and each such test is there."""
 
 import ast
 import re
