@@ -7,7 +7,8 @@ from core.routing.router cimport Route
 cdef class Transaction:
     cdef CommitLog _log
     cdef Clock _clock
-    cdef object _publish, _gather, _unacked
+    cdef object _publish, _unacked
+    cdef public object _gather
     cdef dict _queues
     cdef readonly Py_ssize_t held_bytes
     cdef Py_ssize_t _bytes_max

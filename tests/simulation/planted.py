@@ -64,7 +64,7 @@ def stamp_ahead() -> None:
 
 def stop_at_filler() -> None:
     """Recovery: the filler at a segment's end is taken for the log's end, and what follows for a torn tail."""
-    honest = recovery._Walk._records
+    honest = recovery.Walk._records
 
     def records(self: Any, block: bytes, offset: int) -> int:
         at = honest(self, block, offset)
@@ -72,13 +72,13 @@ def stop_at_filler() -> None:
             self._found = -1
         return at
 
-    recovery._Walk._records = records
+    recovery.Walk._records = records
     recovery._refuse_later_batches = lambda *args: None
 
 
 def last_record_skipped() -> None:
     """Recovery: the last good record goes with the torn tail."""
-    honest = recovery._Walk.run
+    honest = recovery.Walk.run
 
     def run(self: Any, offset: int) -> int:
         places = []
@@ -92,7 +92,7 @@ def last_record_skipped() -> None:
         tail = honest(self, offset)
         return places[-1] if places else tail
 
-    recovery._Walk.run = run
+    recovery.Walk.run = run
 
 
 def dropped_at_close() -> None:
