@@ -100,6 +100,13 @@ def _queue_type(kind: str, value: Any) -> str | None:
     return None if value in QUEUE_TYPES else f"\"unsupported queue type '{text_of(value)}'\""
 
 
+def _queue_mode(kind: str, value: Any) -> str | None:
+    wrong = _text(kind, value)
+    if wrong is None and value not in ("default", "lazy"):
+        wrong = f"\"unsupported queue mode '{text_of(value)}'\""
+    return wrong
+
+
 def _version(kind: str, value: Any) -> str | None:
     wrong = _integer(kind, value)
     if wrong is None and value not in (1, 2):
@@ -129,7 +136,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     DEAD_LETTER_EXCHANGE: _text,
     DEAD_LETTER_KEY: _text,
     "x-dead-letter-strategy": _one_of(("at-most-once", "at-least-once"), "invalid_dlx_strategy"),
-    "x-queue-mode": _one_of(("default", "lazy"), "invalid_queue_mode"),
+    "x-queue-mode": _queue_mode,
     "x-queue-version": _version,
     "x-max-in-memory-length": _integer,
     "x-max-in-memory-bytes": _integer,

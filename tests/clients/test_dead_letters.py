@@ -77,6 +77,23 @@ def test_a_queue_s_ttl_dead_letters_whether_or_not_somebody_consumes(channel, na
     assert [each.body for each in letters(channel, dead, 2)] == [b"0", b"1"]
 
 
+def test_a_headers_exchange_sees_the_headers_of_the_dead_message(channel, name):
+    channel.exchange_declare(name + ".dlx", "headers", auto_delete=True)
+    bindings = {
+        "mine": {"x-match": "all", "kind": "a"},
+        "expired": {"x-match": "all-with-x", "x-first-death-reason": "expired"},
+        "other": {"x-match": "any", "kind": "b"},
+    }
+    for queue, arguments in bindings.items():
+        channel.queue_declare(f"{name}.{queue}", exclusive=True)
+        channel.queue_bind(f"{name}.{queue}", name + ".dlx", arguments=arguments)
+    declare(channel, name, **{"x-message-ttl": 30})
+    fill(channel, name, [b"1"], headers={"kind": "a"})
+    assert [each.body for each in letters(channel, name + ".expired", 1)] == [b"1"]
+    assert [each.body for each in drain(channel, name + ".mine")] == [b"1"]
+    assert drain(channel, name + ".other") == []
+
+
 def test_a_retry_loop_counts_its_deaths(channel, name):
     """The usual pattern: work, rejected, waits in a queue with a TTL, comes back."""
     work, wait = name, name + ".wait"

@@ -99,7 +99,7 @@ def test_modes_and_versions_of_a_classic_queue_are_taken(connection, channel, na
             fill(channel, queue, [b"1"])
             assert [each.body for each in drain(channel, queue)] == [b"1"]
     for arguments, wrong in (
-        ({"x-queue-mode": "eager"}, "'x-queue-mode' for queue '{}' in vhost '/': invalid_queue_mode"),
+        ({"x-queue-mode": "eager"}, "'x-queue-mode' for queue '{}' in vhost '/': \"unsupported queue mode 'eager'\""),
         ({"x-queue-version": 3}, "'x-queue-version' for queue '{}' in vhost '/': \"unsupported queue version '3'\""),
     ):
         with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:

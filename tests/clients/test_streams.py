@@ -213,7 +213,7 @@ ARGUMENTS = [
     ("x-queue-mode", "lazy", NO_MORE),
     ("x-max-age", "1x", ": invalid_max_age"),
     ("x-max-age", "1", ": invalid_max_age"),
-    ("x-max-age", "", ": invalid_max_age"),
+    pytest.param("x-max-age", "", ": invalid_max_age", marks=pytest.mark.ours),  # RabbitMQ has an internal error
     ("x-max-age", 7, ": {unacceptable_type,signedint}"),
     ("x-max-length-bytes", -1, ": {value_negative,-1}"),
     ("x-stream-max-segment-size-bytes", "a", ': "expected integer, got longstr"'),

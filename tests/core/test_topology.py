@@ -84,7 +84,7 @@ def test_a_redeclare_of_the_same_is_the_same_queue_whatever_the_width_of_numbers
         ({"x-expires": 0}, "'x-expires' for {}: {{value_zero,0}}"),
         ({"x-queue-type": "zz"}, "'x-queue-type' for {}: \"unsupported queue type 'zz'\""),
         ({"x-queue-type": 1}, "'x-queue-type' for {}: {{unacceptable_type,signedint}}"),
-        ({"x-queue-mode": "odd"}, "'x-queue-mode' for {}: invalid_queue_mode"),
+        ({"x-queue-mode": "odd"}, "'x-queue-mode' for {}: \"unsupported queue mode 'odd'\""),
         ({"x-queue-version": 3}, "'x-queue-version' for {}: \"unsupported queue version '3'\""),
         ({"x-max-length": 5}, "'x-max-length' for {}: not served by this version yet"),
         ({"x-single-active-consumer": "a"}, "'x-single-active-consumer' for {}: {{unacceptable_type,longstr}}"),

@@ -145,6 +145,13 @@ def _check_contents(life: Any, model: Model, known: ModelQueue, held: Contents) 
             model.check_due(known, offset, life.clock.ms)
     model.was_settled(known, missing)
     known.doubtful.clear()
+    if known.limit is not None:
+        for offset in held:
+            count, unit = queue.counts.of(offset), known.units[offset]
+            if count not in (unit.count, known.doubted.get(offset)):
+                raise Violation(f"{known.name}: offset {offset} came back {unit.count} times, {count} are counted")
+            model.was_counted(known, offset, count)
+        known.doubted.clear()
     if queue.ready + queue.burying != len(held) or queue.unacked:
         raise Violation(f"{known.name}: {queue.ready} ready and {queue.unacked} unacked, {len(held)} came back")
 
@@ -158,5 +165,6 @@ def digest(life: Any) -> dict[str, Any]:
         "exchanges": {fact.name: (fact.kind, fact.arguments) for fact in facts.of(ExchangeFact)},
         "bindings": sorted((fact.source, fact.kind, fact.destination, fact.key) for fact in facts.of(BindingFact)),
         "contents": contents(life),
+        "counts": {name: sorted(queue.counts.pairs()) for name, queue in queues.items() if queue.counts is not None},
         "next id": facts.next_id,
     }

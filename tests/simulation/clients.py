@@ -236,6 +236,9 @@ class CoreClient:
             raise Violation(f"{known.name}: offset {offset} came again, not marked as redelivered")
         if redelivered and unit.fresh and not unit.delivered:
             raise Violation(f"{known.name}: offset {offset} is marked as redelivered, and was never delivered")
+        if known.limit is not None and consumer.queue.counts.of(offset) != unit.count:
+            counted = consumer.queue.counts.of(offset)
+            raise Violation(f"{known.name}: offset {offset} came back {unit.count} times, {counted} are counted")
         unit.delivered = True
         if consumer.no_ack:
             self.unacked.add(None, offset)
@@ -266,7 +269,7 @@ class CoreClient:
             elif fate == REJECTED:
                 self.model.given_up(known, offset)
             else:
-                known.unacked.discard(offset)
+                self.model.returned(known, offset)
 
     def close(self) -> None:
         """The channel ends: what it holds goes back, its consumers go, and it waits for no answer."""

@@ -21,14 +21,15 @@ class Violation(AssertionError):
 
 class Unit:
     """One message in one queue. expires_ms 0 = never; level = its priority here; delivered = some consumer was given
-    it, in whatever life of the broker; fresh = it was stored in this one."""
+    it, in whatever life of the broker; fresh = it was stored in this one; count = how often it came back."""
 
-    __slots__ = ("body", "delivered", "expires_ms", "fresh", "level")
+    __slots__ = ("body", "count", "delivered", "expires_ms", "fresh", "level")
 
     def __init__(self, body: bytes, expires_ms: int, level: int):
         self.body = body
         self.expires_ms = expires_ms
         self.level = level
+        self.count = 0
         self.delivered = False
         self.fresh = True
 
@@ -41,6 +42,7 @@ class ModelQueue:
     x-max-priority, 0 = none)   as declared
     used_ms = when it was last used, as x-expires counts; consumers = how many it has
     dead_letter = (exchange, key) of what it gives up, or None; dying = what it gave up and nobody moved yet
+    limit = of a quorum queue, how often a message may come back, -1 = for ever; None: nobody counts
     """
 
     name: str
@@ -51,6 +53,7 @@ class ModelQueue:
     expires_ms: int = 0
     top: int = 0
     dead_letter: tuple[str, bytes] | None = None
+    limit: int | None = None
     used_ms: int = 0
     consumers: int = 0
     end: int = 0
@@ -58,6 +61,7 @@ class ModelQueue:
     unacked: set[int] = field(default_factory=set)
     dying: set[int] = field(default_factory=set)
     doubtful: set[int] = field(default_factory=set)  # settled by a turn of whose done records some may be missing
+    doubted: dict[int, int] = field(default_factory=dict)  # offset -> its count, by such a turn
 
     def ready(self) -> list[int]:
         """The offsets that a consumer may be given, in that order."""
@@ -153,7 +157,8 @@ class Model:
         self.now = State()
         self._changes: list[Change] = []  # since the beginning of time
         self._settled: dict[int, tuple[ModelQueue, list[int]]] = {}  # by queue id: what was settled since the last turn
-        self._gathered: tuple[int, list[tuple[ModelQueue, list[int]]]] = (0, [])
+        self._counted: dict[int, tuple[ModelQueue, dict[int, int]]] = {}  # likewise: offset -> how often it came back
+        self._gathered: tuple[int, list[Any], list[Any]] = (0, [], [])
         self._tail = 0  # the log's end when this life of the broker began
         self.promised = 0
         self.confirmed = 0
@@ -191,6 +196,18 @@ class Model:
             queue.unacked.discard(offset)
             queue.dying.add(offset)
 
+    def returned(self, queue: ModelQueue, offset: int) -> None:
+        """It came back: ready again, or, in a quorum queue that saw it too often, given up."""
+        queue.unacked.discard(offset)
+        if queue.limit is None or not self.lives(queue):
+            return
+        unit = queue.units[offset]
+        if 0 <= queue.limit <= unit.count:
+            self.given_up(queue, offset)
+        else:
+            unit.count += 1
+            self._counted.setdefault(queue.id, (queue, {}))[1][offset] = unit.count
+
     def moved(self, record: tuple[int, int], source: ModelQueue, offset: int, entered: list[tuple[str, int]]) -> None:
         """A dead letter left `source` and entered queues: (name, expires_ms). record = the log before and after it."""
         body = source.units[offset].body
@@ -223,14 +240,18 @@ class Model:
     def gathered(self, start: int) -> None:
         """What was settled so far becomes done records, the first of them at this log offset."""
         settled, self._settled = self._settled, {}
-        self._gathered = start, [(queue, offsets) for queue, offsets in settled.values() if self.lives(queue)]
+        counted, self._counted = self._counted, {}
+        lists = [[(queue, what) for queue, what in each.values() if self.lives(queue)] for each in (settled, counted)]
+        self._gathered = start, *lists
 
     def written(self, end: int) -> None:
         """The done records lie before this log offset."""
-        start, settled = self._gathered
+        start, settled, counted = self._gathered
         for queue, offsets in settled:
             self._changes.append(Change(start, end, "settle", (queue.id, queue.name, offsets)))
-        self._gathered = end, []
+        for queue, counts in counted:
+            self._changes.append(Change(start, end, "count", (queue.id, queue.name, counts)))
+        self._gathered = end, [], []
 
     def delivered(self, queue: ModelQueue, offset: int, clock_ms: int) -> Unit:
         """A consumer of the queue was given this offset: it must be the first that is ready and has not expired."""
@@ -289,6 +310,10 @@ class Model:
                 queue_id, name, offsets = change.args
                 if name in state.queues and state.queues[name].id == queue_id:
                     state.queues[name].doubtful.update(offsets)
+            elif change.what == "count" and change.start < tail:
+                queue_id, name, counts = change.args
+                if name in state.queues and state.queues[name].id == queue_id:
+                    state.queues[name].doubted.update(counts)
         state.keep_durable()
         for name, queue in state.queues.items():
             queue.used_ms = clock_ms  # as in RabbitMQ, x-expires counts anew
@@ -298,12 +323,18 @@ class Model:
                 unit.delivered = offset in units and units[offset].delivered
                 unit.fresh = False
         self.now, self._tail = state, tail
-        self._changes, self._settled = [change for change in self._changes if change.end <= tail], {}
+        self._changes = [change for change in self._changes if change.end <= tail]
+        self._settled, self._counted = {}, {}
 
     def was_settled(self, queue: ModelQueue, offsets: list[int]) -> None:
         """The broker came back without these, and it may: they are settled in the log that it came back with."""
         queue.settle(offsets)
         self._changes.append(Change(self._tail, self._tail, "settle", (queue.id, queue.name, offsets)))
+
+    def was_counted(self, queue: ModelQueue, offset: int, count: int) -> None:
+        """The broker came back with this count, and it may."""
+        queue.units[offset].count = count
+        self._changes.append(Change(self._tail, self._tail, "count", (queue.id, queue.name, {offset: count})))
 
     # -- CHANGES
 
@@ -326,8 +357,14 @@ class Model:
             state.queues[name].settle(offsets)
 
     @staticmethod
+    def _count(state: State, queue_id: int, name: str, counts: dict[int, int]) -> None:
+        if name in state.queues and state.queues[name].id == queue_id:
+            for offset in counts.keys() & state.queues[name].units.keys():
+                state.queues[name].units[offset].count = counts[offset]
+
+    @staticmethod
     def _declare_queue(state: State, queue: ModelQueue) -> None:
-        state.queues[queue.name] = replace(queue, units={}, unacked=set(), dying=set(), doubtful=set())
+        state.queues[queue.name] = replace(queue, units={}, unacked=set(), dying=set(), doubtful=set(), doubted={})
 
     @staticmethod
     def _delete_queue(state: State, name: str) -> None:

@@ -10,7 +10,8 @@ from core.publish import ACCEPTED, AT_COMMIT, Publisher
 from core.queue.delivery import Queue
 from core.queue.index import Index
 from core.queue.levels import Levels
-from core.state.replay import Replay
+from core.quorum import QuorumQueue
+from core.state.replay import Replay, Slot
 from core.transaction import Transaction
 
 
@@ -138,6 +139,22 @@ def levels_forgotten() -> None:
     Levels.restore = lambda self, queue, read: [self.put(at, 0) for at in range(queue.cursor.floor, queue.index.end)]
 
 
+def counts_forgotten() -> None:
+    """8.4: a restart forgets how often the messages of a quorum queue came back."""
+    Slot.put_counts = lambda self, counts: None
+
+
+def limit_is_late() -> None:
+    """8.4: a message comes back once more than its queue's delivery limit says."""
+    honest = QuorumQueue.configure
+
+    def configure(self: Any, settings: Any) -> None:
+        honest(self, settings)
+        self.delivery_limit += self.delivery_limit >= 0
+
+    QuorumQueue.configure = configure
+
+
 def committed_singly() -> None:
     """A transaction's records may end up in several batches, or in a part of one."""
     CommitLog.join = lambda self, size: None
@@ -173,6 +190,8 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-overtaking": overtaking_forgotten,
     "8.4-levels": lowest_first,
     "8.4-restored": levels_forgotten,
+    "8.4-counts": counts_forgotten,
+    "8.4-limit": limit_is_late,
     "tx-batch": committed_singly,
     "tx-settle": settled_at_once,
 }

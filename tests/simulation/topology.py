@@ -13,7 +13,8 @@ from tests.simulation.model import Model, ModelQueue, Violation
 
 class Kind(NamedTuple):
     """How a queue is declared. ttl_ms: x-message-ttl, -1 = none; expires_ms: x-expires, 0 = never; dead_letter: the
-    exchange for what it gives up, and the key; top: x-max-priority."""
+    exchange for what it gives up, and the key; top: x-max-priority; limit: of a quorum queue, its x-delivery-limit, or
+    -1 = none."""
 
     durable: bool = True
     ttl_ms: int = -1
@@ -22,6 +23,7 @@ class Kind(NamedTuple):
     expires_ms: int = 0
     dead_letter: tuple[str, bytes] | None = None
     top: int = 0
+    limit: int | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -29,6 +31,8 @@ class Kind(NamedTuple):
         found: dict[str, Any] = {"x-message-ttl": self.ttl_ms} if self.ttl_ms >= 0 else {}
         if self.expires_ms:
             found["x-expires"] = self.expires_ms
+        if self.limit is not None:
+            found |= {"x-queue-type": "quorum", "x-delivery-limit": self.limit}
         if self.top:
             found["x-max-priority"] = self.top
         if self.dead_letter is not None:
@@ -56,6 +60,9 @@ QUEUES = {
     "t3": Kind(durable=False, dead_letter=("", b"d1")),
     "p0": Kind(top=3),
     "p1": Kind(durable=False, top=3, ttl_ms=40),
+    "k0": Kind(limit=-1),
+    "k1": Kind(limit=1),
+    "k2": Kind(limit=2, dead_letter=("", b"d0")),
     "d0": Kind(),
     "d1": Kind(durable=False, ttl_ms=40),
 }
@@ -102,7 +109,7 @@ class TopologyActions:
         queue = self._ask_for(name, kind, client)
         known = ModelQueue(name, queue.id, kind.durable, kind.auto_delete, client if kind.exclusive else None)
         known.expires_ms, known.used_ms = kind.expires_ms, self.life.clock.ms
-        known.dead_letter, known.top = kind.dead_letter, kind.top
+        known.dead_letter, known.top, known.limit = kind.dead_letter, kind.top, kind.limit
         self._stated(start, kind.durable, "declare_queue", known)
 
     def _declare_again(self, known: ModelQueue, client: CoreClient) -> None:
