@@ -161,6 +161,7 @@ class Service:
     def _recover(self) -> None:
         """Load the state, replay the log, apply the definitions."""
         began = time.monotonic()
+        gc.disable()  # all that is built here stays: passes over it would double the time
         wanted = definitions.load(self.config.definitions.file) if self.config.definitions.file else None
         if wanted is not None:
             self.broker.policies.replace(wanted.policies, wanted.operator_policies)  # queues come up with them
@@ -231,6 +232,7 @@ class Service:
         self._watch()
         gc.collect()
         gc.freeze()
+        gc.enable()
         gc.set_threshold(YOUNG_OBJECTS, 20, 50)
         if self._ready_file:
             write_ready_file(self._ready_file, bound)

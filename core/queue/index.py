@@ -21,6 +21,7 @@ CHUNK_UNITS = 512
 CHUNK_BYTES = UNIT_BYTES * CHUNK_UNITS
 FOUND, ABSENT, NOT_LOADED = 1, 0, -1
 CODE_MAX = (1 << 63) - 1
+FIRST_BYTES = 8 * UNIT_BYTES  # a chunk grows as it fills: most queues never hold 512 messages
 
 
 @cython.cclass
@@ -51,7 +52,7 @@ class Index:
         if chunk is None:
             if not create:
                 return None
-            chunk = bytearray(10240)
+            chunk = bytearray(FIRST_BYTES)
             self._chunks[number] = chunk
         self._memo_number = number
         self._memo = chunk
@@ -64,8 +65,10 @@ class Index:
             return
         number: cython.longlong = offset // 512
         chunk: bytearray = self._chunk(number, True)
-        p: cython.p_uchar = chunk
         at: cython.Py_ssize_t = (offset - number * 512) * 20
+        if at >= len(chunk):
+            chunk += bytes(min(max(2 * len(chunk), at + 20), 10240) - len(chunk))
+        p: cython.p_uchar = chunk
         wr64(p, at, log_offset)
         wr32(p, at + 8, size)
         wr64(p, at + 12, code)
@@ -84,8 +87,10 @@ class Index:
         chunk: bytearray = self._chunk(number, False)
         if chunk is None:
             return -1 if number in self.stored else 0
-        p: cython.p_uchar = chunk
         at: cython.Py_ssize_t = (offset - number * 512) * 20
+        if at >= len(chunk):
+            return 0
+        p: cython.p_uchar = chunk
         self.size = rd32(p, at + 8)
         if self.size == 0:
             return 0
@@ -123,13 +128,14 @@ class Index:
 
     def chunk_bytes(self, number: int) -> bytes:
         """A copy of one loaded chunk (10,240 bytes), for the checkpointer."""
-        return bytes(self._chunks[number])
+        return bytes(self._chunks[number]).ljust(CHUNK_BYTES, b"\0")
 
     def load(self, number: int, units: bytes) -> None:
         """Put a stored chunk back into memory; one that is there already is newer and stays."""
         assert len(units) == CHUNK_BYTES
         if number not in self._chunks and (number + 1) * CHUNK_UNITS > self.begin:
-            self._chunks[number] = bytearray(units)
+            used = len(units.rstrip(b"\0"))
+            self._chunks[number] = bytearray(units[: max(FIRST_BYTES, used + -used % UNIT_BYTES)])
             if self._memo_number == number:
                 self._memo_number = -1
 

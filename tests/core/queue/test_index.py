@@ -1,5 +1,7 @@
 """The index beside a dict of units: any order, trimmed, unloaded and loaded again."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,3 +153,16 @@ def test_trimming_beyond_the_end_moves_the_end(begin):
     assert (index.begin, index.end) == (begin, begin)
     index.put(begin, 2, 2, 0)
     assert index.find(begin) == FOUND
+
+
+def test_a_queue_of_few_messages_takes_little_memory():
+    tracemalloc.start()
+    try:
+        indexes = [Index() for _ in range(1000)]
+        for index in indexes:
+            index.put(0, 4096, 100, 0)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1_500_000  # 50,000 queues, each used once, are to fit into a small machine
+    assert [index.find(0) for index in indexes] == [FOUND] * 1000
