@@ -32,12 +32,22 @@ def backup(data, to):
     return done.returncode, done.stdout + done.stderr
 
 
-def copy_of(broker, folder):
-    """A broker that has its data in folder/data."""
-    return Broker(folder, *broker.options)
+@pytest.fixture
+def start_copy(broker):
+    """start_copy(folder): a broker that has its data in folder/data."""
+    started = []
+
+    def start(folder):
+        started.append(Broker(folder, *broker.options).start())
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.alive():
+            each.stop()
 
 
-def test_beside_a_busy_broker_nothing_confirmed_before_is_missing(broker, tmp_path):
+def test_beside_a_busy_broker_nothing_confirmed_before_is_missing(broker, start_copy, tmp_path):
     broker.start()
     declare(broker.port, "q0")
     producer = Producer(0, "", "q0", 1, 1)
@@ -55,13 +65,13 @@ def test_beside_a_busy_broker_nothing_confirmed_before_is_missing(broker, tmp_pa
     producer.join(30)
     for folder, confirmed in copies:
         assert verify(folder / "data")[0] == 0
-        copied = copy_of(broker, folder).start()
+        copied = start_copy(folder)
         found = [identity(each)[1] for each in contents(copied.port, "q0")]
         copied.stop()
         assert found == list(range(1, len(found) + 1)) and len(found) >= confirmed
 
 
-def test_of_a_stopped_broker_it_is_a_clean_copy(broker, tmp_path):
+def test_of_a_stopped_broker_it_is_a_clean_copy(broker, start_copy, tmp_path):
     broker.start()
     lay_in(broker)
     broker.stop()
@@ -69,9 +79,7 @@ def test_of_a_stopped_broker_it_is_a_clean_copy(broker, tmp_path):
     assert code == 0 and text.startswith(str(tmp_path / "copy" / "data"))
     code, report = verify(tmp_path / "copy" / "data")
     assert (code, report["messages"], report["online"]) == (0, MESSAGES, False)
-    copied = copy_of(broker, tmp_path / "copy").start()
-    assert "clean_stop=True" in copied.log
-    copied.stop()
+    assert "clean_stop=True" in start_copy(tmp_path / "copy").log
 
 
 def test_what_is_there_is_not_overwritten(broker, tmp_path):
