@@ -24,6 +24,9 @@ def check_running(life: Any, model: Model) -> None:
         raise Violation(f"queues {sorted(queues)} are there, {sorted(model.now.queues)} were declared")
     for name, queue in queues.items():
         _check_queue(queue, model.now.queues[name], model, life.clock.ms)
+    waiting = 0 if model.now.hidden is None else len(model.now.hidden.units)
+    if life.broker.delays.count() != waiting:
+        raise Violation(f"{life.broker.delays.count()} delayed messages wait, {waiting} expected")
     if life.broker.cold.failed:
         raise Violation("a queue stopped: what it needs cannot be read")
     log = life.broker.log
@@ -118,6 +121,7 @@ def check_recovered(life: Any, model: Model) -> None:
         raise Violation(f"queues {sorted(life.vhost.queues)} came back, {sorted(durable)} are in the log")
     for name, known in durable.items():
         _check_contents(life, model, known, held[name])
+    _check_delayed(life, model)
     facts = life.broker.model.facts
     exchanges = {fact.name: (fact.kind, True) for fact in facts.of(ExchangeFact)}
     if exchanges != model.now.exchanges:
@@ -156,12 +160,35 @@ def _check_contents(life: Any, model: Model, known: ModelQueue, held: Contents) 
         raise Violation(f"{known.name}: {queue.ready} ready and {queue.unacked} unacked, {len(held)} came back")
 
 
+def _check_delayed(life: Any, model: Model) -> None:
+    """Exactly those wait that did, and whose firing is not in the log."""
+    hidden, queue = model.now.hidden, life.vhost.delayed
+    if (hidden is None) != (queue is None):
+        raise Violation(f"the queue of delayed messages: {queue}, expected {hidden}")
+    if hidden is None:
+        return
+    held = _contents_of(life, queue, {})
+    missing = hidden.units.keys() - held.keys() - hidden.doubtful
+    if missing or held.keys() - hidden.units.keys():
+        raise Violation(f"delayed messages {sorted(held)} came back, {sorted(hidden.units)} are in the log")
+    for offset, body in held.items():
+        if body is not None and body != hidden.units[offset].body:
+            raise Violation(f"delayed message {offset} is another one")
+    model.was_settled(hidden, sorted(hidden.units.keys() - held.keys()))
+    hidden.doubtful.clear()
+
+
 def digest(life: Any) -> dict[str, Any]:
     """Everything durable that a broker came back with, to compare two ways of coming back."""
     facts = life.broker.model.facts
     queues = life.vhost.queues
     return {
-        "queues": {fact.name: (fact.id, fact.arguments, queues[fact.name].end()) for fact in facts.of(QueueFact)},
+        "queues": {
+            fact.name: (fact.id, fact.arguments, queues[fact.name].end())
+            for fact in facts.of(QueueFact)
+            if fact.name in queues
+        },
+        "delayed": None if life.vhost.delayed is None else _contents_of(life, life.vhost.delayed, {}),
         "exchanges": {fact.name: (fact.kind, fact.arguments) for fact in facts.of(ExchangeFact)},
         "bindings": sorted((fact.source, fact.kind, fact.destination, fact.key) for fact in facts.of(BindingFact)),
         "contents": contents(life),

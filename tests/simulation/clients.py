@@ -148,6 +148,24 @@ class CoreClient:
             self.confirms.waiting.append((self.confirms.number, broker.log.appended))
             broker.log.wait(self.confirms)
 
+    def delay(self, address: tuple[bytes, bytes], body: bytes, persistent: bool, delay_ms: int) -> None:
+        """Publish what is to wait: it is in the broker's hidden queue, and nowhere else."""
+        broker, model, (exchange, key) = self.life.broker, self.model, address
+        self.life.observe()
+        message = Message((b"/", exchange, key), b"", body, len(body), persistent)
+        start = broker.log.appended
+        route = broker.delays.hold(message, delay_ms, self.life.vhost)
+        if broker.log.appended > start:
+            model.changed(start, broker.log.appended, "hide", self.life.vhost.delayed.id)
+        if broker.publisher.publish(message, route) != (AT_COMMIT if persistent else ACCEPTED):
+            raise Violation("a delayed message is not confirmed as one in a durable queue is")
+        record = message.offset, message.offset + message.record_size
+        model.changed(*record, "delay", model.now.hidden.end, body, broker.clock.ms + delay_ms, address)
+        if persistent:
+            self.confirms.number += 1
+            self.confirms.waiting.append((self.confirms.number, broker.log.appended))
+            broker.log.wait(self.confirms)
+
     def addressed(
         self, address: tuple[bytes, bytes], body: bytes, persistent: bool, ttl_ms: int = -1, priority: int = 0
     ) -> tuple[Any, Any]:

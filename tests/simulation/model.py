@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from core.state.records import EXCHANGE, QUEUE
 
 LATE_MS = 5  # a timer of the loop may be so late
+HIDDEN = "amq.delayed"  # the broker's own queue of what waits for its time
 
 
 class Violation(AssertionError):
@@ -21,15 +22,17 @@ class Violation(AssertionError):
 
 class Unit:
     """One message in one queue. expires_ms 0 = never; level = its priority here; delivered = some consumer was given
-    it, in whatever life of the broker; fresh = it was stored in this one; count = how often it came back."""
+    it, in whatever life of the broker; fresh = it was stored in this one; count = how often it came back; address = of
+    a delayed one, (exchange, key): expires_ms is when it is due."""
 
-    __slots__ = ("body", "count", "delivered", "expires_ms", "fresh", "level")
+    __slots__ = ("address", "body", "count", "delivered", "expires_ms", "fresh", "level")
 
     def __init__(self, body: bytes, expires_ms: int, level: int):
         self.body = body
         self.expires_ms = expires_ms
         self.level = level
         self.count = 0
+        self.address = (b"", b"")
         self.delivered = False
         self.fresh = True
 
@@ -84,11 +87,18 @@ class ModelQueue:
 
 @dataclass
 class State:
-    """Exchanges: name -> (kind, durable); bindings: (source, QUEUE or EXCHANGE, its name, key) -> durable."""
+    """Exchanges: name -> (kind, durable); bindings: (source, QUEUE or EXCHANGE, its name, key) -> durable; hidden: the
+    queue of delayed messages, or None."""
 
     queues: dict[str, ModelQueue] = field(default_factory=dict)
     exchanges: dict[str, tuple[str, bool]] = field(default_factory=dict)
     bindings: dict[tuple[str, str, str, bytes], bool] = field(default_factory=dict)
+    hidden: ModelQueue | None = None
+
+    def find(self, name: str, queue_id: int = 0) -> ModelQueue | None:
+        """The queue of that name, the hidden one too; of that id, if one is given."""
+        queue = self.hidden if name == HIDDEN else self.queues.get(name)
+        return queue if queue is not None and queue_id in (0, queue.id) else None
 
     def drop_queue(self, name: str) -> None:
         """The queue goes, with its bindings."""
@@ -235,7 +245,7 @@ class Model:
 
     def lives(self, queue: ModelQueue) -> bool:
         """Whether the queue was not deleted."""
-        return self.now.queues.get(queue.name) is queue
+        return self.now.find(queue.name) is queue
 
     def gathered(self, start: int) -> None:
         """What was settled so far becomes done records, the first of them at this log offset."""
@@ -308,8 +318,8 @@ class Model:
                 getattr(self, f"_{change.what}")(state, *change.args)
             elif change.what == "settle" and change.start < tail:
                 queue_id, name, offsets = change.args
-                if name in state.queues and state.queues[name].id == queue_id:
-                    state.queues[name].doubtful.update(offsets)
+                if (found := state.find(name, queue_id)) is not None:
+                    found.doubtful.update(offsets)
             elif change.what == "count" and change.start < tail:
                 queue_id, name, counts = change.args
                 if name in state.queues and state.queues[name].id == queue_id:
@@ -346,6 +356,17 @@ class Model:
             queue.end = offset + 1
 
     @staticmethod
+    def _hide(state: State, queue_id: int) -> None:
+        state.hidden = ModelQueue(HIDDEN, queue_id, True)
+
+    @staticmethod
+    def _delay(state: State, offset: int, body: bytes, due_ms: int, address: tuple[bytes, bytes]) -> None:
+        assert state.hidden is not None
+        unit = state.hidden.units[offset] = Unit(body, due_ms, 0)
+        unit.address = address
+        state.hidden.end = offset + 1
+
+    @staticmethod
     def _move(state: State, queue_id: int, source: str, offset: int, stores: list[tuple[Any, ...]]) -> None:
         Model._settle(state, queue_id, source, [offset])
         for store in stores:
@@ -353,8 +374,8 @@ class Model:
 
     @staticmethod
     def _settle(state: State, queue_id: int, name: str, offsets: list[int]) -> None:
-        if name in state.queues and state.queues[name].id == queue_id:
-            state.queues[name].settle(offsets)
+        if (queue := state.find(name, queue_id)) is not None:
+            queue.settle(offsets)
 
     @staticmethod
     def _count(state: State, queue_id: int, name: str, counts: dict[int, int]) -> None:

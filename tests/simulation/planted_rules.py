@@ -1,4 +1,4 @@
-"""Bugs in what architecture rules 8.1-8.4 say, to be found as those of planted.py are: (rule, what is wrong) each."""
+"""Bugs in what architecture rules 8.1-8.4 and 8.11 say, found as those of planted.py are: (rule, what is wrong) each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from core.queue.delivery import Queue
 from core.queue.index import Index
 from core.queue.levels import Levels
 from core.quorum import QuorumQueue
+from core.state.delayed import DelayedQueue
 from core.state.replay import Replay, Slot
 from core.transaction import Transaction
 
@@ -155,6 +156,17 @@ def limit_is_late() -> None:
     QuorumQueue.configure = configure
 
 
+def delays_forgotten() -> None:
+    """8.11: what waited for its time before a restart waits for ever."""
+    DelayedQueue.fill = lambda self, read_chunk: None
+
+
+def delays_are_short() -> None:
+    """8.11: a delayed message fires before its time."""
+    honest = DelayedQueue.take_due
+    DelayedQueue.take_due = lambda self, now_ms, count: honest(self, now_ms + 10, count)
+
+
 def committed_singly() -> None:
     """A transaction's records may end up in several batches, or in a part of one."""
     CommitLog.join = lambda self, size: None
@@ -192,6 +204,8 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-restored": levels_forgotten,
     "8.4-counts": counts_forgotten,
     "8.4-limit": limit_is_late,
+    "8.11-forgotten": delays_forgotten,
+    "8.11-early": delays_are_short,
     "tx-batch": committed_singly,
     "tx-settle": settled_at_once,
 }

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from core.queue.expiry import EXPIRED
 from core.transaction import Transaction
-from tests.simulation.clients import CoreClient
-from tests.simulation.model import Model, Violation
+from tests.simulation.clients import CoreClient, body_of
+from tests.simulation.model import Model, ModelQueue, Violation
 
 BYTES_MAX = 1 << 40
 
 
 def watch_letters(life: Any, model: Model) -> None:
     """Tell the model of each dead letter that the broker moves, and see that it goes where it must, by one record."""
-    letters, log = life.broker.dead_letters, life.broker.log
+    letters = life.broker.dead_letters
     move = letters._move
 
     def watched(queue: Any, offset: int, reason: str, message: Any) -> None:
@@ -25,22 +26,53 @@ def watch_letters(life: Any, model: Model) -> None:
                 raise Violation(f"{known.name}: offset {offset} leaves as {reason}, it is neither that nor ready")
             model.expired(known, offset, life.clock.ms)
         exchange, key = known.dead_letter
-        there = not exchange or exchange in model.now.exchanges
-        expected = model.now.route(exchange, key) if there else set()
-        ends = {each.name: each.end() for each in life.vhost.queues.values()}
-        start, records = log.appended, log.records
-        move(queue, offset, reason, message)
-        entered = {each.name for each in life.vhost.queues.values() if each.end() > ends[each.name]}
-        if entered != expected:
-            raise Violation(f"{known.name}: a dead letter went to {sorted(entered)}, not to {sorted(expected)}")
-        durable = any(life.vhost.queues[name].durable for name in entered)
-        if log.records - records != durable:
-            raise Violation(f"{known.name}: a dead letter in {log.records - records} records")
-        ttls = {name: life.vhost.queues[name].ttl_ms for name in entered}
-        units = [(name, life.clock.ms + ttls[name] if ttls[name] >= 0 else 0) for name in sorted(entered)]
-        model.moved((start, log.appended), known, offset, units)
+        _moves(life, model, (known, offset), (exchange, key), lambda: move(queue, offset, reason, message))
 
     letters._move = watched
+
+
+def watch_delays(life: Any, model: Model) -> None:
+    """Likewise of each delayed message whose time has come: not before, and once."""
+    delays = life.broker.delays
+    release = delays._release
+
+    def watched(queue: Any, offset: int, message: Any) -> None:
+        life.observe()
+        hidden = model.now.hidden
+        unit = hidden.units.get(offset)
+        if unit is None:
+            raise Violation(f"delayed message {offset} fires, and does not wait")
+        if unit.expires_ms > life.clock.ms:
+            raise Violation(f"delayed message {offset} fires {unit.expires_ms - life.clock.ms} ms too early")
+        if body_of(message) != unit.body:
+            raise Violation(f"delayed message {offset} is another one")
+        exchange, key = unit.address
+        _moves(life, model, (hidden, offset), (exchange.decode(), key), lambda: release(queue, offset, message))
+
+    delays._release = watched
+
+
+def _moves(
+    life: Any, model: Model, source: tuple[ModelQueue, int], address: tuple[str, bytes], move: Callable[[], None]
+) -> None:
+    """Have the broker move the message at (queue, offset) to (exchange, key), and see that it does."""
+    known, offset = source
+    exchange, key = address
+    log = life.broker.log
+    there = not exchange or exchange in model.now.exchanges
+    expected = model.now.route(exchange, key) if there else set()
+    ends = {each.name: each.end() for each in life.vhost.queues.values()}
+    start, records = log.appended, log.records
+    move()
+    entered = {each.name for each in life.vhost.queues.values() if each.end() > ends[each.name]}
+    if entered != expected:
+        raise Violation(f"{known.name}: offset {offset} went to {sorted(entered)}, not to {sorted(expected)}")
+    durable = any(life.vhost.queues[name].durable for name in entered)
+    if log.records - records != durable:
+        raise Violation(f"{known.name}: offset {offset} was moved by {log.records - records} records")
+    ttls = {name: life.vhost.queues[name].ttl_ms for name in entered}
+    units = [(name, life.clock.ms + ttls[name] if ttls[name] >= 0 else 0) for name in sorted(entered)]
+    model.moved((start, log.appended), known, offset, units)
 
 
 class SimTransaction:

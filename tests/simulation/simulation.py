@@ -14,7 +14,7 @@ from tests.simulation.clients import body_of
 from tests.simulation.disk import Crash
 from tests.simulation.life import Life, World, draw_sizes
 from tests.simulation.model import Model, Violation
-from tests.simulation.records import watch_letters
+from tests.simulation.records import watch_delays, watch_letters
 from tests.simulation.workload import WIRE_QUEUES, Workload
 
 LIVES_MAX = 4
@@ -90,6 +90,7 @@ class Simulation:
         self._watch_turns()
         self._watch_deletions()
         watch_letters(self.life, self.model)
+        watch_delays(self.life, self.model)
         self.workload = Workload(self.life, self.model, self.random, self.names)
 
     def _watch_turns(self) -> None:
@@ -249,6 +250,8 @@ class Simulation:
         """Everything sent was taken in and confirmed; closes were answered."""
         if self.life.flow.blocked:
             raise Violation(f"still blocked, {self.life.flow.alarms}, though there is space")
+        if self.model.now.hidden is not None and self.model.now.hidden.units:
+            raise Violation(f"delayed messages {list(self.model.now.hidden.units)} still wait, and nothing happens")
         for client in self.workload.clients:
             if client.confirms.waiting:
                 raise Violation(f"{len(client.confirms.waiting)} messages are not confirmed, and nothing happens")

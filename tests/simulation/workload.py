@@ -68,6 +68,15 @@ class Workload(TopologyActions):
             priority = random.choice((0, 0, 1, 2, 3, 9))
             client.publish(address, next(self._names) + bytes(size), random.random() < 0.8, ttl_ms, priority)
 
+    def delay(self, client: CoreClient) -> None:
+        """Some messages that are to wait."""
+        for _ in range(self.random.choice((1, 3, 30))):
+            address = self._address()
+            if self.life.flow.blocked or not self.publishing or self._crowded(address):
+                return
+            body = next(self._names) + bytes(self.random.choice((0, 20, 900)))
+            client.delay(address, body, self.random.random() < 0.8, self.random.choice((1, 5, 50, 500)))
+
     def _lay_out(self) -> None:
         """Fan-outs to durable and to transient queues, and queues with dead letters for them."""
         for exchange, names in {"x1": ("q0", "q1", "q5", "p0", "t0", "t2"), "dx": GRAVES}.items():
@@ -206,6 +215,7 @@ ACTIONS = {
     Workload.leave: 1,
     Workload.alarm: 1,
     Workload.transact: 4,
+    Workload.delay: 3,
     Workload.declare: 6,
     Workload.bind: 3,
     Workload.purge: 1,
