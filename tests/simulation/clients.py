@@ -193,7 +193,8 @@ class CoreClient:
             self._stored(queue, message, body, record)
 
     def _stored(self, queue: Any, message: Any, body: bytes, record: tuple[int, int]) -> None:
-        due = [message.expire_at] if message.expire_at else []
+        known = self.model.now.queues[queue.name]
+        due = [message.expire_at] if message.expire_at and not known.stream_bytes else []
         if queue.ttl_ms >= 0:
             due.append(message.store_ms + queue.ttl_ms)
         priority = message.header[2] if message.header else 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from core.state.records import EXCHANGE, QUEUE
+from tests.simulation.matching import matches
 
 LATE_MS = 5  # a timer of the loop may be so late
 HIDDEN = "amq.delayed"  # the broker's own queue of what waits for its time
@@ -46,6 +47,7 @@ class ModelQueue:
     used_ms = when it was last used, as x-expires counts; consumers = how many it has
     dead_letter = (exchange, key) of what it gives up, or None; dying = what it gave up and nobody moved yet
     limit = of a quorum queue, how often a message may come back, -1 = for ever; None: nobody counts
+    stream_bytes = how much a stream keeps, 0 = it is none; sizes = of its messages in the log, by offset
     """
 
     name: str
@@ -57,6 +59,8 @@ class ModelQueue:
     top: int = 0
     dead_letter: tuple[str, bytes] | None = None
     limit: int | None = None
+    stream_bytes: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
     used_ms: int = 0
     consumers: int = 0
     end: int = 0
@@ -120,7 +124,7 @@ class State:
         for source in reached:  # grows as we go
             kind = self.exchanges[source][0]
             for origin, to, name, bound in self.bindings:
-                if origin == source and _matches(kind, bound, key):
+                if origin == source and matches(kind, bound, key):
                     if to == QUEUE:
                         found.add(name)
                     elif name not in reached:
@@ -134,20 +138,6 @@ class State:
         self.bindings = {key: True for key, durable in self.bindings.items() if durable}
         for queue in self.queues.values():
             queue.unacked, queue.dying = set(), set()
-
-
-def _matches(kind: str, bound: bytes, key: bytes) -> bool:
-    if kind == "topic":
-        return _words_match(bound.split(b"."), key.split(b"."))
-    return kind == "fanout" or bound == key
-
-
-def _words_match(pattern: list[bytes], words: list[bytes]) -> bool:
-    if not pattern:
-        return not words
-    if pattern[0] == b"#":
-        return any(_words_match(pattern[1:], words[at:]) for at in range(len(words) + 1))
-    return bool(words) and pattern[0] in (b"*", words[0]) and _words_match(pattern[1:], words[1:])
 
 
 class Change(NamedTuple):
@@ -385,7 +375,8 @@ class Model:
 
     @staticmethod
     def _declare_queue(state: State, queue: ModelQueue) -> None:
-        state.queues[queue.name] = replace(queue, units={}, unacked=set(), dying=set(), doubtful=set(), doubted={})
+        empty = {"units": {}, "unacked": set(), "dying": set(), "doubtful": set(), "doubted": {}, "sizes": {}}
+        state.queues[queue.name] = replace(queue, **empty)  # type: ignore[arg-type]
 
     @staticmethod
     def _delete_queue(state: State, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Bugs in what architecture rules 8.1-8.4 and 8.11 say, found as those of planted.py are: (rule, what is wrong) each."""
+"""Bugs in what architecture rules 8.1-8.4 and 8.11 say, found like those of planted.py: (rule, what is wrong) each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from core.queue.index import Index
 from core.queue.levels import Levels
 from core.quorum import QuorumQueue
 from core.state.delayed import DelayedQueue
-from core.state.replay import Replay, Slot
+from core.state.replay import LoggedQueue, Replay, Slot
+from core.stream import Stream
 from core.transaction import Transaction
 
 
@@ -167,6 +168,22 @@ def delays_are_short() -> None:
     DelayedQueue.take_due = lambda self, now_ms, count: honest(self, now_ms + 10, count)
 
 
+def stream_forgets_its_size() -> None:
+    """8.4: after a restart a stream does not know how much it keeps."""
+    Stream.restored = LoggedQueue.restored
+
+
+def reader_skips() -> None:
+    """8.4: a reader of a stream misses what comes while it waits at the end."""
+    honest = Stream._leave
+
+    def leave(self: Any, place: Any, idle: bool) -> None:
+        place.next += idle
+        honest(self, place, idle)
+
+    Stream._leave = leave
+
+
 def committed_singly() -> None:
     """A transaction's records may end up in several batches, or in a part of one."""
     CommitLog.join = lambda self, size: None
@@ -204,6 +221,8 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-restored": levels_forgotten,
     "8.4-counts": counts_forgotten,
     "8.4-limit": limit_is_late,
+    "8.4-stream": stream_forgets_its_size,
+    "8.4-reader": reader_skips,
     "8.11-forgotten": delays_forgotten,
     "8.11-early": delays_are_short,
     "tx-batch": committed_singly,

@@ -15,6 +15,7 @@ from tests.simulation.disk import Crash
 from tests.simulation.life import Life, World, draw_sizes
 from tests.simulation.model import Model, Violation
 from tests.simulation.records import watch_delays, watch_letters
+from tests.simulation.streams import check_readers, observe_streams
 from tests.simulation.workload import WIRE_QUEUES, Workload
 
 LIVES_MAX = 4
@@ -191,6 +192,7 @@ class Simulation:
     def observe(self) -> None:
         """Find what entered the queues of the publishers over AMQP, and tell the model."""
         self.model.written(self.life.broker.log.appended)
+        observe_streams(self.life, self.model)
         for name in WIRE_QUEUES:
             known = self.model.now.queues.get(name)
             queue = self.life.vhost.queues.get(name)
@@ -270,14 +272,15 @@ class Simulation:
         client.gate.limit = 0
         client.unacked_max = 1 << 30
         for known in list(self.model.now.queues.values()):
-            if known.owner in (None, client):
+            if known.owner in (None, client) and not known.stream_bytes:
                 client.consume(known, True, 0)
         for other in self.workload.clients[1:]:
             other.disconnect()
         self._run(SETTLE_SECONDS)
         checkers.check_running(self.life, self.model)
+        check_readers(self.workload.readers)
         for name, queue in self.life.vhost.queues.items():
-            if queue.ready or queue.unacked:
+            if (queue.ready or queue.unacked) and not self.model.now.queues[name].stream_bytes:
                 raise Violation(f"{name}: {queue.ready} messages stay, though a consumer takes all")
         log = self.life.broker.log
         if log.committed != log.appended:

@@ -14,7 +14,7 @@ from tests.simulation.model import Model, ModelQueue, Violation
 class Kind(NamedTuple):
     """How a queue is declared. ttl_ms: x-message-ttl, -1 = none; expires_ms: x-expires, 0 = never; dead_letter: the
     exchange for what it gives up, and the key; top: x-max-priority; limit: of a quorum queue, its x-delivery-limit, or
-    -1 = none."""
+    -1 = none; stream_bytes: x-max-length-bytes of a stream, 0 = it is none."""
 
     durable: bool = True
     ttl_ms: int = -1
@@ -24,6 +24,7 @@ class Kind(NamedTuple):
     dead_letter: tuple[str, bytes] | None = None
     top: int = 0
     limit: int | None = None
+    stream_bytes: int = 0
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -31,6 +32,8 @@ class Kind(NamedTuple):
         found: dict[str, Any] = {"x-message-ttl": self.ttl_ms} if self.ttl_ms >= 0 else {}
         if self.expires_ms:
             found["x-expires"] = self.expires_ms
+        if self.stream_bytes:
+            found |= {"x-queue-type": "stream", "x-max-length-bytes": self.stream_bytes}
         if self.limit is not None:
             found |= {"x-queue-type": "quorum", "x-delivery-limit": self.limit}
         if self.top:
@@ -63,6 +66,8 @@ QUEUES = {
     "k0": Kind(limit=-1),
     "k1": Kind(limit=1),
     "k2": Kind(limit=2, dead_letter=("", b"d0")),
+    "s0": Kind(stream_bytes=1 << 30),
+    "s1": Kind(stream_bytes=9000),
     "d0": Kind(),
     "d1": Kind(durable=False, ttl_ms=40),
 }
@@ -110,6 +115,7 @@ class TopologyActions:
         known = ModelQueue(name, queue.id, kind.durable, kind.auto_delete, client if kind.exclusive else None)
         known.expires_ms, known.used_ms = kind.expires_ms, self.life.clock.ms
         known.dead_letter, known.top, known.limit = kind.dead_letter, kind.top, kind.limit
+        known.stream_bytes = kind.stream_bytes
         self._stated(start, kind.durable, "declare_queue", known)
 
     def _declare_again(self, known: ModelQueue, client: CoreClient) -> None:
@@ -203,7 +209,7 @@ class TopologyActions:
     def _queue(self, client: CoreClient) -> ModelQueue | None:
         """A queue that the client may use."""
         self.life.observe()
-        queues = list(self.model.now.queues.values())
+        queues = [known for known in self.model.now.queues.values() if not known.stream_bytes]
         known = self.random.choice(queues) if queues else None
         return known if known is not None and self._may_use(known, client) else None
 

@@ -10,6 +10,7 @@ from core.state.records import QUEUE
 from tests.simulation.clients import BACK, DONE, REJECTED, CoreClient
 from tests.simulation.model import Model
 from tests.simulation.records import SimTransaction
+from tests.simulation.streams import SimReader
 from tests.simulation.topology import EXCHANGES, GRAVES, KEYS, QUEUES, Kind, TopologyActions
 from tests.simulation.wire import WirePublisher
 
@@ -28,6 +29,7 @@ class Workload(TopologyActions):
         self._names = names  # an endless supply of message bodies' beginnings
         self.clients = [CoreClient(life, model, random.choice((3, 20, 1000))) for _ in range(CLIENTS)]
         self.publishers: list[WirePublisher] = []
+        self.readers: list[SimReader] = []
         self.weights = {action: random.choice((0, 1, 1, 3)) * weight for action, weight in ACTIONS.items()}
         self.weights[Workload.publish] = ACTIONS[Workload.publish]
         self.publishing = True
@@ -153,6 +155,21 @@ class Workload(TopologyActions):
             no_ack = self.random.random() < 0.2
             client.consume(known, no_ack, 0 if no_ack else self.random.choice((0, 1, 5, 100)))
 
+    def read(self, client: CoreClient) -> None:
+        """A reader of a stream comes, gives credit or goes."""
+        streams = [known for known in self.model.now.queues.values() if known.stream_bytes]
+        self.readers = [reader for reader in self.readers if not reader.left]
+        if streams and len(self.readers) < 4 and self.random.random() < 0.4:
+            known = self.random.choice(streams)
+            at = self.random.choice(("first", "last", "next", "offset"))
+            self.readers.append(SimReader(self.life, known, at, self.random.randint(0, known.end + 3)))
+        elif self.readers:
+            reader = self.random.choice(self.readers)
+            if self.random.random() < 0.1:
+                reader.leave()
+            else:
+                reader.give_credit()
+
     def get(self, client: CoreClient) -> None:
         """basic.get."""
         if len(client.getters) < 3 and (known := self._queue(client)) is not None:
@@ -216,6 +233,7 @@ ACTIONS = {
     Workload.alarm: 1,
     Workload.transact: 4,
     Workload.delay: 3,
+    Workload.read: 5,
     Workload.declare: 6,
     Workload.bind: 3,
     Workload.purge: 1,
