@@ -1,4 +1,4 @@
-"""The short way to the disk, for batches of up to 1 MiB in one segment: past the page cache.
+"""The short way to the disk, for batches of up to 4 MiB in one segment: past the page cache.
 
 The kernel writes and syncs whole pages (page_image.py) by itself where it promises not to make the loop wait
 (io_submit, RWF_NOWAIT); else a thread does that never takes Python's lock. A hand-over by a queue and

@@ -22,7 +22,7 @@ if cython.compiled:
     from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
     from cython.cimports.libc.string import memcpy, memset
 
-IMAGE_BYTES = 1 << 20
+IMAGE_BYTES = 4 << 20
 SHORT = -1  # in place of an errno: the write took less than it was given
 ELSEWISE = (SHORT, errno.EINVAL, errno.EOPNOTSUPP)  # what a file system that wants larger pages, or none of it, says
 PAGE = cython.declare(cython.Py_ssize_t, PAGE_BYTES)
