@@ -10,39 +10,62 @@ queue goes on. What the header block says is the protocol's (`codec`). No alarm 
 from __future__ import annotations
 
 import logging
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import cython
+
 from core.queue.index import CHUNK_UNITS, FOUND, NOT_LOADED
 from core.queue.stock import REJECTED
-from core.routing.router import Route
 from core.turn import Servable
+
+if cython.compiled:
+    from cython.cimports.core.message import Message
+    from cython.cimports.core.queue.delivery import Queue
+    from cython.cimports.core.routing.exchange import Exchange
+    from cython.cimports.core.routing.router import Route
+    from cython.cimports.core.turn import Servable
+else:
+    from core.message import Message
+    from core.queue.delivery import Queue
+    from core.routing.exchange import Exchange
+    from core.routing.router import Route
+    from core.turn import Servable
 
 logger = logging.getLogger(__name__)
 
-LETTER_COST = 8  # what one letter takes of a turn, in deliveries
+LETTER_COST = cython.declare(cython.int, 2)  # what one letter takes of a turn, in deliveries
 AHEAD_LETTERS, AHEAD_BYTES = 256, 1 << 20  # what is read from the disk at once
+RING_MIN = 16
 CYCLE_QUEUE = "amq.dlq.cycle"
 
 
-class Dead(Protocol):
-    """A marked message: what goes to the exchange, its header fields, and the routing keys that it goes by."""
+@cython.final
+@cython.freelist(8)
+@cython.cclass
+class Dead:
+    """A marked message: what goes to the exchange, the routing keys that it goes by, and the names of the queues that
+    it passed, this one first, since somebody rejected it last."""
 
-    message: Any
-    headers: dict[str, Any]
-    keys: list[bytes]
+
+@cython.cfunc
+def new_dead(message: Message, keys: tuple, passed: tuple) -> Dead:
+    """A Dead, made without the cost of a Python call."""
+    dead: Dead = Dead.__new__(Dead)
+    dead.message = message
+    dead.keys = keys
+    dead.passed = passed
+    return dead
 
 
 class DeathCodec(Protocol):
-    """How a protocol marks a message that died. protocols.amqp.death is one."""
+    """How a protocol marks a message that died. protocols.amqp.death.Deaths is one."""
 
-    def stamp(self, message: Any, queue: str, reason: str, seconds: int, *, exchange: str, key: bytes | None) -> Any:
-        """A Dead: the message as it goes to `exchange`, by `key` or, None, by its own keys."""
-
-    def is_cycle(self, headers: dict[str, Any], queue: str) -> bool:
-        """Whether such a message was in `queue` before, and nobody rejected it since."""
+    def stamp(self, message: Any, queue: str, reason: str, seconds: int, target: tuple[str, bytes | None]) -> Dead:
+        """The message as it goes to target = (exchange, routing key or, None, by its own keys)."""
 
 
 class Ports(NamedTuple):
@@ -61,104 +84,166 @@ class Ports(NamedTuple):
     cycle_queue: Callable[[Any], Any]
 
 
+@cython.final
+@cython.cclass
 class Lane:
-    """One queue's letters, oldest first. ahead: offset -> message that was read from the disk; reading: is being."""
+    """One queue's letters, oldest first, `count` of them, in a ring: offset << 3 | place of its reason in `reasons`.
 
-    __slots__ = ("queue", "letters", "ahead", "reading")
+    ahead: offset -> message that was read from the disk; reading: is being.
+    """
 
-    def __init__(self, queue: Any):
+    def __init__(self, queue: Queue, vhost: object):
         self.queue = queue
-        self.letters: deque[tuple[int, str]] = deque()
-        self.ahead: dict[int, Any] = {}
+        self.vhost = vhost
+        self.router = vhost.router
+        self.reasons = []
+        self._ring = array("q", bytes(8 * RING_MIN))
+        self._mask = RING_MIN - 1
+        self._head = self.count = 0
+        self.ahead = {}
         self.reading = False
 
+    @cython.cfunc
+    def put(self, offset: cython.longlong, reason: str):
+        """One more."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        if self.count > self._mask:
+            kept = [self._ring[(self._head + at) & self._mask] for at in range(self.count)]
+            self._ring = array("q", kept + [0] * len(kept))
+            self._mask = self._mask * 2 + 1
+            self._head = 0
+        self._ring[(self._head + self.count) & self._mask] = offset << 3 | self.reasons.index(reason)
+        self.count += 1
 
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def offset(self, at: cython.Py_ssize_t) -> cython.longlong:
+        """The offset of the letter with so many in front of it."""
+        return self._ring[(self._head + at) & self._mask] >> 3
+
+    @cython.cfunc
+    def pop(self) -> str:
+        """Take out the first and return its reason."""
+        reason: str = self.reasons[self._ring[self._head] & 7]
+        self._head = (self._head + 1) & self._mask
+        self.count -= 1
+        return reason
+
+
+@cython.cclass
 class DeadLetters(Servable):
     """Counters: moved by reason, cycles = those of them that went to the queue for cycles, failed = unreadable."""
 
     def __init__(self, ports: Ports, codec: DeathCodec):
-        super().__init__()
+        Servable.__init__(self)
         self._ports = ports
-        self._codec = codec
-        self._lanes: dict[Any, Lane] = {}
-        self._open: deque[Lane] = deque()  # those that do not wait for the disk
+        self._turn = ports.turn
+        self._stamp = codec.stamp
+        self._publish = ports.publisher.move
+        self._lanes = {}  # queue -> Lane
+        self._open = deque()  # those that do not wait for the disk
         self._closed = False
-        self.moved: Counter[str] = Counter()
+        self.moved = Counter()
         self.cycles = self.failed = 0
 
-    def bury(self, queue: Any, offset: int, reason: str) -> None:
+    @cython.ccall
+    def bury(self, queue: Queue, offset: cython.longlong, reason: str):
         """The message at `offset` is given up. It leaves in the turn to come; then queue.buried() is called."""
-        lane = self._lanes.get(queue)
+        lane: Lane = self._lanes.get(queue)
         if lane is None:
-            lane = self._lanes[queue] = Lane(queue)
+            lane = self._lanes[queue] = Lane(queue, self._ports.vhosts[queue.vhost.decode()])
             self._open.append(lane)
-        lane.letters.append((offset, reason))
-        self._ports.turn.activate(self)
+        lane.put(offset, reason)
+        self._turn.activate(self)
 
-    def forget(self, queue: Any) -> None:
+    def forget(self, queue: Queue) -> None:
         """The queue was deleted, and its letters with it."""
-        lane = self._lanes.pop(queue, None)
+        lane: Lane = self._lanes.pop(queue, None)
         if lane is not None:
-            lane.letters.clear()
+            lane.count = 0
 
     def close(self) -> None:
         """The broker stops: what has not left stays where it is, and leaves when the broker starts anew."""
         self._closed = True
 
-    def serve(self, budget: int) -> int:
+    @cython.ccall
+    @cython.exceptval(-1)
+    def serve(self, budget: cython.int) -> cython.int:
         """See Servable: one lane after the other."""
-        made = 0
+        made: cython.int = 0
         while self._open and made < budget and not self._closed:
-            lane = self._open[0]
-            if not lane.letters:
+            lane: Lane = self._open[0]
+            while lane.count and not lane.reading and made < budget:
+                made += LETTER_COST
+                self._serve_first(lane)
+            if lane.reading:
+                self._open.popleft()
+            elif not lane.count:
                 self._open.popleft()
                 if self._lanes.get(lane.queue) is lane:
                     del self._lanes[lane.queue]
-                continue
-            made += LETTER_COST
-            offset, reason = lane.letters[0]
-            message = lane.ahead.pop(offset, None) or lane.queue.message_at(offset)
-            if message is None:
-                self._open.popleft()
-                lane.reading = True
-                self._read(lane)
-                continue
-            lane.letters.popleft()
-            self._move(lane.queue, offset, reason, message)
         return min(made, budget)
+
+    @cython.cfunc
+    def _serve_first(self, lane: Lane):
+        """Move the first letter, or ask for it: it lies on the disk."""
+        offset: cython.longlong = lane.offset(0)
+        message: Message = lane.ahead.pop(offset, None) if lane.ahead else None
+        if message is None:
+            message = lane.queue.message_at(offset)
+        if message is None:
+            lane.reading = True
+            self._read(lane)
+        else:
+            self._move(lane, offset, lane.pop(), message)
 
     # -- the way
 
-    def _move(self, queue: Any, offset: int, reason: str, message: Any) -> None:
+    @cython.ccall
+    def _move(self, lane: Lane, offset: cython.longlong, reason: str, message: Message):
         """Mark it, find its queues, move it; when there is no such exchange it is gone, as in RabbitMQ."""
-        ports = self._ports
-        vhost = ports.vhosts[queue.vhost.decode()]
-        target = queue.dead_letter  # None: a policy has gone meanwhile
-        exchange = None if target is None else vhost.router.exchanges.get(target[0])
+        queue: Queue = lane.queue
+        target: tuple = queue.dead_letter  # None: a policy has gone meanwhile
+        exchange: Exchange = None if target is None else lane.router.exchanges.get(target[0])
         if exchange is None:
             queue.settle(offset)
         else:
-            name, key = target
-            dead = self._codec.stamp(message, queue.name, reason, ports.turn.clock.ms // 1000, exchange=name, key=key)
-            route = self._route(vhost, exchange, dead, reason)
-            ports.publisher.move(dead.message, route, queue, offset)
+            dead: Dead = self._stamp(message, queue.name, reason, self._turn.clock.ms // 1000, target)
+            self._publish(dead.message, self._route(lane, exchange, dead, reason == REJECTED), queue, offset)
         self.moved[reason] += 1
         queue.buried()
 
-    def _route(self, vhost: Any, exchange: Any, dead: Dead, reason: str) -> Route:
+    @cython.cfunc
+    def _route(self, lane: Lane, exchange: Exchange, dead: Dead, rejected: cython.bint) -> Route:
         """The queues of all its keys, each once, but for those that it would only go round through."""
+        route: Route = None
+        if len(dead.keys) == 1 and not exchange.delayed:
+            route = lane.router.known(exchange, dead.keys[0])
+        if route is None:
+            return self._among(lane, exchange, dead, rejected)
+        if not rejected:
+            for item in route.queues:
+                queue: Queue = item
+                if queue.name in dead.passed:
+                    return self._among(lane, exchange, dead, rejected)
+        return route
+
+    @cython.cfunc
+    def _among(self, lane: Lane, exchange: Exchange, dead: Dead, rejected: cython.bint) -> Route:
+        """_route() when the key alone does not tell it."""
         content = self._ports.content(dead.message.header)
         if exchange.delayed and content.delay_ms():
-            return self._ports.hold(dead.message, content.delay_ms(), vhost)
-        routes = [vhost.router.route(exchange, key, content.headers, content) for key in dead.keys]
-        queues = dict.fromkeys(queue for route in routes for queue in route.queues)
-        going = [queue for queue in queues if reason == REJECTED or not self._codec.is_cycle(dead.headers, queue.name)]
+            return self._ports.hold(dead.message, content.delay_ms(), lane.vhost)
+        routes = [lane.router.route(exchange, key, content.headers, content) for key in dead.keys]
+        queues = dict.fromkeys([queue for route in routes for queue in route.queues])
+        going = [queue for queue in queues if rejected or queue.name not in dead.passed]
         if queues and not going:
             self.cycles += 1
-            going = [self._ports.cycle_queue(vhost)]
+            going = [self._ports.cycle_queue(lane.vhost)]
         elif len(going) == len(queues) and len(routes) == 1:
             return routes[0]
-        return Route(tuple(going), tuple(queue for queue in going if queue.durable))
+        return Route(tuple(going), tuple([queue for queue in going if queue.durable]))
 
     # -- from the disk
 
@@ -168,7 +253,8 @@ class DeadLetters(Servable):
         units: list[tuple[int, int]] = []
         offsets: list[int] = []
         size = 0
-        for offset, _ in lane.letters:
+        for at in range(lane.count):
+            offset = lane.offset(at)
             found = index.find(offset)
             if found == NOT_LOADED and not units:
                 self._ports.cold.load(lane.queue, offset // CHUNK_UNITS, partial(self._go_on, lane))
@@ -180,7 +266,7 @@ class DeadLetters(Servable):
             units.append((index.log_offset, index.size))
             offsets.append(offset)
             size += index.size
-        assert units, f"letter {lane.letters[0]} of queue {lane.queue.name} lies nowhere"
+        assert units, f"letter {lane.offset(0)} of queue {lane.queue.name} lies nowhere"
         self._fetch(lane, units, offsets)
 
     def _fetch(self, lane: Lane, units: list[tuple[int, int]], offsets: list[int]) -> None:
@@ -191,16 +277,16 @@ class DeadLetters(Servable):
             return
         if not isinstance(result, Exception):
             lane.ahead = dict(zip(offsets, result, strict=True))
-        elif len(units) > 1 and lane.letters:  # it may be another that cannot be read
+        elif len(units) > 1 and lane.count:  # it may be another that cannot be read
             self._fetch(lane, units[:1], offsets[:1])
             return
-        elif lane.letters:
+        elif lane.count:
             self._give_up(lane, result)
         self._go_on(lane)
 
     def _give_up(self, lane: Lane, error: Exception) -> None:
         """It stays where it is, and comes back when the broker starts anew: only that is sure to lose nothing."""
-        lane.letters.popleft()
+        lane.pop()
         lane.queue.buried()
         self.failed += 1
         logger.error(
@@ -212,4 +298,4 @@ class DeadLetters(Servable):
         """What was asked for is in memory."""
         lane.reading = False
         self._open.append(lane)
-        self._ports.turn.activate(self)
+        self._turn.activate(self)

@@ -9,6 +9,7 @@ cpdef void wr64(unsigned char* b, Py_ssize_t at, unsigned long long value) noexc
 cpdef bytes take(unsigned char* b, Py_ssize_t at, Py_ssize_t n)
 cpdef void put(unsigned char* b, Py_ssize_t at, bytes data) noexcept
 cpdef void put_range(unsigned char* b, Py_ssize_t at, unsigned char* source, Py_ssize_t start, Py_ssize_t n) noexcept
+cpdef bint same(unsigned char* b, Py_ssize_t at, Py_ssize_t n, bytes text) noexcept
 cpdef Py_ssize_t varint_size(unsigned long long value) noexcept
 cpdef Py_ssize_t put_varint(unsigned char* b, Py_ssize_t at, unsigned long long value) noexcept
 cpdef unsigned long long rd_varint(unsigned char* b, Py_ssize_t at, Py_ssize_t end) except? 0xFFFFFFFFFFFFFFFF

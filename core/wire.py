@@ -12,7 +12,7 @@ import cython
 
 if cython.compiled:
     from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
-    from cython.cimports.libc.string import memcpy
+    from cython.cimports.libc.string import memcmp, memcpy
 
 VARINT_BYTES_MAX = 10
 MASK_64 = (1 << 64) - 1
@@ -29,6 +29,7 @@ def _sextets() -> bytes:
 
 
 SEXTETS = cython.declare(bytes, _sextets())
+PAIRS = cython.declare(bytes, b"".join([bytes((one, two)) for one in ALPHABET for two in ALPHABET]))  # by twelve bits
 
 
 @cython.ccall
@@ -137,6 +138,18 @@ def put_range(
 
 @cython.ccall
 @cython.exceptval(check=False)
+def same(b: cython.p_uchar, at: cython.Py_ssize_t, n: cython.Py_ssize_t, text: bytes) -> cython.bint:
+    """Whether the n bytes at `at` are `text`."""
+    if n != len(text):
+        return False
+    if cython.compiled:
+        return memcmp(b + at, PyBytes_AS_STRING(text), n) == 0
+    else:
+        return b[at : at + n] == text
+
+
+@cython.ccall
+@cython.exceptval(check=False)
 def varint_size(value: cython.ulonglong) -> cython.Py_ssize_t:
     """How many bytes put_varint writes for value: 1 to 10."""
     n: cython.Py_ssize_t = 1
@@ -200,14 +213,13 @@ def put_base64(
         b[at : at + len(text)] = text
         return at + len(text)
     letters: cython.p_uchar = ALPHABET
+    pairs: cython.p_uchar = PAIRS
     i: cython.Py_ssize_t = 0
     group: cython.uint
     while i + 2 < n:
         group = cython.cast(cython.uint, src[i]) << 16 | src[i + 1] << 8 | src[i + 2]
-        b[at] = letters[group >> 18]
-        b[at + 1] = letters[group >> 12 & 63]
-        b[at + 2] = letters[group >> 6 & 63]
-        b[at + 3] = letters[group & 63]
+        memcpy(b + at, pairs + 2 * (group >> 12), 2)
+        memcpy(b + at + 2, pairs + 2 * (group & 0xFFF), 2)
         at += 4
         i += 3
     if i < n:

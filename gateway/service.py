@@ -37,9 +37,10 @@ from gateway.descriptors import connection_limit
 from gateway.listeners import addresses, bound_address, open_socket, write_ready_file
 from gateway.memory import give_back_memory, memory_limit, memory_used
 from gateway.passwords import THREADS, Passwords
-from protocols.amqp import death, tables
+from protocols.amqp import tables
 from protocols.amqp.connection import AmqpConnection
 from protocols.amqp.content import Content
+from protocols.amqp.death import Deaths
 
 EX_OK, EX_IOERR = 0, 74
 READERS = 2
@@ -142,7 +143,7 @@ class Service:
             Loop(loop.call_soon, self._call_at, self._failed),
             codec=tables,
             content=Content,
-            deaths=death,
+            deaths=Deaths(),
             random_bytes=secrets.token_bytes,
         )
         broker.turn.nap = time.sleep

@@ -10,5 +10,6 @@ cdef class Tail:
     cpdef add(self, Message message)
     cpdef Message get(self, long long offset)
     cpdef released(self, long long committed)
+    cdef Py_ssize_t _beyond(self, Py_ssize_t low, long long offset) except? -1
     cdef _shrink(self)
     cdef _grow(self)

@@ -45,17 +45,23 @@ class Tail:
 
     @cython.ccall
     def get(self, offset: cython.longlong) -> Message:
-        """The message whose record lies at `offset`, or None when it is held no more. Fast when asked in log order."""
+        """The message whose record lies at `offset`, or None when it is held no more. Fast when asked in log order,
+        also when others lie between."""
         ring: list = self._ring
         message: Message
+        low: cython.Py_ssize_t = 0
+        high: cython.Py_ssize_t = self._count
+        middle: cython.Py_ssize_t
         if self._hint < self._count:  # the one after the last one asked for
             message = ring[(self._head + self._hint) & self._mask]
             if message.offset == offset:
                 self._hint += 1
                 return message
-        low: cython.Py_ssize_t = 0
-        high: cython.Py_ssize_t = self._count
-        middle: cython.Py_ssize_t
+            if message.offset > offset:
+                high = self._hint
+            else:
+                low = self._hint + 1
+                high = self._beyond(low, offset)
         while low < high:
             middle = (low + high) >> 1
             message = ring[(self._head + middle) & self._mask]
@@ -69,6 +75,19 @@ class Tail:
                 self._hint = low + 1
                 return message
         return None
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _beyond(self, low: cython.Py_ssize_t, offset: cython.longlong) -> cython.Py_ssize_t:
+        """A place from `low` on that is not below `offset`, in steps that double."""
+        step: cython.Py_ssize_t = 1
+        while low < self._count:
+            message: Message = self._ring[(self._head + low) & self._mask]
+            if message.offset >= offset:
+                return low
+            low += step
+            step *= 2
+        return self._count
 
     @cython.ccall
     def released(self, committed: cython.longlong):

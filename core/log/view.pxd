@@ -28,5 +28,4 @@ cdef class View:
     cdef _name(self, unsigned char* b, Py_ssize_t at, Py_ssize_t n, Py_ssize_t end)
 
 
-cdef bint same(unsigned char* b, Py_ssize_t at, Py_ssize_t n, bytes text) noexcept
 cdef read_places(bytes text, Py_ssize_t at)

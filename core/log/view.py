@@ -15,11 +15,11 @@ from core.errors import LogCorrupt
 if cython.compiled:
     from cython.cimports.core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE, crc_range
     from cython.cimports.core.message import Message, new_message
-    from cython.cimports.core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, take, varint_size
+    from cython.cimports.core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, same, take, varint_size
 else:
     from core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE, crc_range
     from core.message import Message, new_message
-    from core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, take, varint_size
+    from core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, same, take, varint_size
 
     BLANK, INVALID, CUT_SHORT = 0, -1, -2  # what parse() returns instead of a size
 
@@ -29,20 +29,6 @@ CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
 MIN_BYTES = cython.declare(cython.Py_ssize_t, 88 + 1 + 2 + 20)
 TOPICS = cython.declare(tuple, (b"CORDUROY_MESSAGE", b"CORDUROY_STATE", b"CORDUROY_DONE", b"CORDUROY_LINK"))
 CRC_NAME = cython.declare(bytes, b"__CRC32#\x01")
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def same(b: cython.p_uchar, at: cython.Py_ssize_t, n: cython.Py_ssize_t, text: bytes) -> cython.bint:
-    """The n bytes at `at` are `text`."""
-    if n != len(text):
-        return False
-    t: cython.p_uchar = text
-    i: cython.Py_ssize_t
-    for i in range(n):  # noqa: SIM110 - a C loop
-        if b[at + i] != t[i]:
-            return False
-    return True
 
 
 @cython.cfunc

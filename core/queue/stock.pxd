@@ -53,6 +53,8 @@ cdef class Stock(Source):
     cpdef settle(self, long long offset)
     cpdef settle_moved(self, long long offset, bint stated)
     cpdef drop(self, long long offset, str reason)
+    cpdef buried(self)
+    cpdef Message message_at(self, long long offset)
     cdef _progressed(self)
     cpdef acknowledge(self, long long offset)
     cpdef reject(self, long long offset)

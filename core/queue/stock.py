@@ -233,14 +233,16 @@ class Stock(Source):
             self.burying += 1
             self.letters.bury(self, offset, reason)
 
-    def buried(self) -> None:
+    @cython.ccall
+    def buried(self):
         """A letter has left. Those that expired meanwhile may follow."""
         self.burying -= 1
         if self._held_up and self.burying <= BURYING_MAX // 2:
             self._held_up = False
             self.turn.activate(self)
 
-    def message_at(self, offset: cython.longlong) -> Message | None:
+    @cython.ccall
+    def message_at(self, offset: cython.longlong) -> Message:
         """The message at an offset that is not done, or None when it is not in memory."""
         if not self.durable:
             return self.held.get(offset)

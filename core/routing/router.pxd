@@ -17,6 +17,7 @@ cdef class Router:
     cdef dict _names
     cdef dict _bindings_to
     cdef list _caching
+    cdef Route known(self, Exchange exchange, bytes key)
     cpdef Route route(self, Exchange exchange, bytes key, object headers, object content=*)
     cdef Route _walk(self, Exchange start, tuple keys, object headers, object content)
     cdef _keep(self, Exchange exchange, bytes key, Route route)

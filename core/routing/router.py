@@ -141,6 +141,12 @@ class Router:
         """The bindings that lead to a queue or exchange, in the order they came; the implicit one is not among them."""
         return list(self._bindings_to.get(destination, ()))
 
+    @cython.cfunc
+    def known(self, exchange: Exchange, key: bytes) -> Route:
+        """What route() would return without asking for headers or content, or None when it is not remembered."""
+        route: Route = exchange.keyless_route
+        return exchange.routes.get(key) if route is None else route
+
     @cython.ccall
     def route(self, exchange: Exchange, key: bytes, headers: object, content: object = None) -> Route:
         """The queues for a message published to `exchange` with `key`.
@@ -149,12 +155,8 @@ class Router:
         looks at them; None stands for no fields. content.property_of(name) gives a property of the message or None.
         A known key costs one dict lookup, and none if no exchange on the way looks at it.
         """
-        route: Route = exchange.keyless_route
-        if route is None:
-            route = exchange.routes.get(key)
-            if route is None:
-                route = self._walk(exchange, (key,), headers, content)
-        return route
+        route: Route = self.known(exchange, key)
+        return self._walk(exchange, (key,), headers, content) if route is None else route
 
     def route_all(self, exchange: Exchange, keys: tuple, headers: object, content: object = None) -> Route:
         """route() for a message with several keys (AMQP: CC and BCC): any of them matches, and where one value decides

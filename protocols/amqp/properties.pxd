@@ -9,3 +9,4 @@ cdef class Scan:
 
 
 cpdef int scan_properties(unsigned char* b, Py_ssize_t at, Py_ssize_t end, Scan found) except? -1
+cdef Py_ssize_t end_of_value(unsigned char* b, Py_ssize_t at, Py_ssize_t end, int depth) except -2

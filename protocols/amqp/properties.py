@@ -140,7 +140,7 @@ def fields_of(header: bytes, found: Scan) -> list[tuple[bytes, int, int]]:
     table_end = found.headers_end - found.origin
     while at < table_end:
         name_end = at + 1 + header[at]
-        end = _value_end(header, name_end, table_end, 1)
+        end = end_of_value(header, name_end, table_end, 1)
         fields.append((header[at + 1 : name_end], at, end))
         at = end
     return fields
@@ -277,7 +277,7 @@ def _table_end(
         key_end = at + 1 + b[at]
         if key_end > table_end or not _is_utf8(b, at + 1, key_end):
             return _BAD
-        at = _value_end(b, key_end, table_end, depth)
+        at = end_of_value(b, key_end, table_end, depth)
         if at == _BAD:
             return _BAD
     return table_end
@@ -293,7 +293,7 @@ def _has_copies(b: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t
             return True
         if size == 3 and b[at + 1] == 0x42 and b[at + 2] == 0x43 and b[at + 3] == 0x43:
             return True
-        at = _value_end(b, at + 1 + size, end, 1)
+        at = end_of_value(b, at + 1 + size, end, 1)
     return False
 
 
@@ -307,7 +307,7 @@ def _array_end(
         return _BAD
     at += 4
     while at < array_end:
-        at = _value_end(b, at, array_end, depth)
+        at = end_of_value(b, at, array_end, depth)
         if at == _BAD:
             return _BAD
     return array_end
@@ -315,7 +315,7 @@ def _array_end(
 
 @cython.cfunc
 @cython.exceptval(-2, check=False)
-def _value_end(
+def end_of_value(
     b: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t, depth: cython.int
 ) -> cython.Py_ssize_t:
     """Where the value whose type tag is at `at`, in a table or array at `depth`, ends, or _BAD."""

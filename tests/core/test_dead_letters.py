@@ -188,7 +188,7 @@ def test_a_letter_that_is_read_while_the_broker_stops_stays_for_the_next_start()
     queue, log = world.queue("q"), world.broker.log
     taken = world.take("q", 1).got[0][0]
     queue.reject(taken)
-    while not any(lane.reading for lane in world.broker.dead_letters._lanes.values()):
+    while not world.broker.reader.pending:
         world.loop.run_once()
     world.stop()
     assert log.committed == log.appended

@@ -35,6 +35,11 @@ def test_put_range_copies_a_part():
     assert bytes(out) == b"\0cde\0\0\0\0"
 
 
+def test_same_compares_a_part():
+    assert wire.same(b"xabcx", 1, 3, b"abc") and not wire.same(b"xabcx", 1, 2, b"abc")
+    assert not wire.same(b"xabcx", 0, 3, b"abc") and wire.same(b"x", 1, 0, b"")
+
+
 @given(UINT64)
 def test_varints_round_trip_in_the_size_foretold(value):
     out = bytearray(12)

@@ -16,8 +16,9 @@ from core.flow import LOG, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
 from core.state import checkpoint
-from protocols.amqp import death, tables
+from protocols.amqp import tables
 from protocols.amqp.content import Content
+from protocols.amqp.death import Deaths
 from tests.simulation.batches import SimBatches
 from tests.simulation.disk import SimDisk
 from tests.simulation.loop import EPOCH_SECONDS, SimLoop, SimWorker
@@ -128,7 +129,7 @@ class Life:
             Loop(self.loop.call_soon, self._call_at, self._failed),
             codec=tables,
             content=Content,
-            deaths=death,
+            deaths=Deaths(),
             random_bytes=random.randbytes,
         )
         broker.flow = self.flow

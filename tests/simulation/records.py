@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from core import broker
+from core.dead_letters import DeadLetters
 from core.queue.expiry import EXPIRED
 from core.transaction import Transaction
 from tests.simulation.clients import CoreClient, body_of
@@ -13,22 +16,37 @@ from tests.simulation.model import Model, ModelQueue, Violation
 BYTES_MAX = 1 << 40
 
 
+class WatchedLetters(DeadLetters):
+    """Dead letters that `watch`, if it is set, moves: it sees what was before and after."""
+
+    watch: Any = None
+
+    def _move(self, lane: Any, offset: int, reason: str, message: Any) -> None:
+        if self.watch is None:
+            super()._move(lane, offset, reason, message)
+        else:
+            self.watch(lane, offset, reason, message)
+
+
+broker.DeadLetters = WatchedLetters  # what it makes when it starts; compiled, a method of an object cannot be replaced
+
+
 def watch_letters(life: Any, model: Model) -> None:
     """Tell the model of each dead letter that the broker moves, and see that it goes where it must, by one record."""
     letters = life.broker.dead_letters
-    move = letters._move
+    move = partial(DeadLetters._move, letters)
 
-    def watched(queue: Any, offset: int, reason: str, message: Any) -> None:
+    def watched(lane: Any, offset: int, reason: str, message: Any) -> None:
         life.observe()
-        known = model.now.queues[queue.name]
+        known = model.now.queues[lane.queue.name]
         if offset not in known.dying:
             if reason != EXPIRED or offset not in known.ready():
                 raise Violation(f"{known.name}: offset {offset} leaves as {reason}, it is neither that nor ready")
             model.expired(known, offset, life.clock.ms)
         exchange, key = known.dead_letter
-        _moves(life, model, (known, offset), (exchange, key), lambda: move(queue, offset, reason, message))
+        _moves(life, model, (known, offset), (exchange, key), lambda: move(lane, offset, reason, message))
 
-    letters._move = watched
+    letters.watch = watched
 
 
 def watch_delays(life: Any, model: Model) -> None:

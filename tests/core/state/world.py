@@ -15,8 +15,9 @@ from core.log.engine import LocalEngine
 from core.message import Message
 from core.queue.consumer import Consumer, Gate
 from core.state.records import QUEUE
-from protocols.amqp import death, tables
+from protocols.amqp import tables
 from protocols.amqp.content import Content
+from protocols.amqp.death import Deaths
 from tests.simulation.disk import SimDisk
 from tests.simulation.store import SimStore
 
@@ -149,7 +150,7 @@ class World:
             loop,
             codec=tables,
             content=Content,
-            deaths=death,
+            deaths=Deaths(),
             random_bytes=self.random.randbytes,
         )
         self.restored = self.broker.start()

@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 
 from core.message import Message
 from protocols.amqp import tables
-from protocols.amqp.death import is_cycle, stamp
+from protocols.amqp.death import Deaths
 from protocols.amqp.properties import decode_properties, encode_properties
+from tests.protocols.amqp.test_properties import HEADERS, PROPERTIES
+
+DEATHS = Deaths()  # one for all: what it remembers of one death must not show in another
 
 
 def message_of(key=b"k", exchange=b"x", **properties):
@@ -16,7 +19,7 @@ def message_of(key=b"k", exchange=b"x", **properties):
 
 
 def die(message, queue="q", reason="rejected", seconds=1_700_000_000, exchange="dlx", key=None):
-    return stamp(message, queue, reason, seconds, exchange=exchange, key=key)
+    return DEATHS.stamp(message, queue, reason, seconds, (exchange, key))
 
 
 def headers(dead):
@@ -25,7 +28,7 @@ def headers(dead):
 
 def test_the_first_death_says_all_that_there_is_to_say():
     dead = die(message_of(content_type="text/plain", delivery_mode=2))
-    assert headers(dead) == dead.headers == {
+    assert headers(dead) == {
         "x-first-death-reason": "rejected",
         "x-first-death-queue": "q",
         "x-first-death-exchange": "x",
@@ -49,7 +52,7 @@ def test_the_first_death_says_all_that_there_is_to_say():
     assert (message.vhost, message.exchange, message.routing_key) == (b"/", b"dlx", b"k")
     assert message.persistent and message.body == b"body" and message.expire_at == 0
     kept = decode_properties(message.header)
-    assert (kept["content_type"], kept["delivery_mode"], dead.keys) == ("text/plain", 2, [b"k"])
+    assert (kept["content_type"], kept["delivery_mode"], dead.keys) == ("text/plain", 2, (b"k",))
 
 
 def test_the_expiration_goes_into_the_death():
@@ -60,14 +63,14 @@ def test_the_expiration_goes_into_the_death():
 
 def test_a_key_of_the_queue_replaces_the_message_s_and_its_copies():
     dead = die(message_of(headers={"CC": ["c1", "c2"], "mine": 1}), key=b"other")
-    assert dead.message.routing_key == b"other" and dead.keys == [b"other"]
+    assert dead.message.routing_key == b"other" and dead.keys == (b"other",)
     assert headers(dead)["x-death"][0]["routing-keys"] == ["k", "c1", "c2"]
     assert "CC" not in headers(dead) and headers(dead)["mine"] == 1
 
 
 def test_without_one_the_copies_go_along():
     dead = die(message_of(headers={"CC": ["c1"]}))
-    assert dead.keys == [b"k", b"c1"] and headers(dead)["CC"] == ["c1"]
+    assert dead.keys == (b"k", b"c1") and headers(dead)["CC"] == ["c1"]
 
 
 def test_deaths_are_newest_first_and_count_up_by_queue_and_reason():
@@ -98,13 +101,19 @@ def test_members_that_a_client_put_in_stay_and_stop_no_one():
 
 def test_a_cycle_is_a_way_back_without_a_rejection():
     once = die(message_of(), "a", "expired")
-    assert is_cycle(once.headers, "a") and not is_cycle(once.headers, "b")
+    assert once.passed == ("a",)
     twice = die(once.message, "b", "maxlen")
-    assert is_cycle(twice.headers, "a") and is_cycle(twice.headers, "b")
+    assert twice.passed == ("b", "a")
+    again = die(twice.message, "a", "expired")
+    assert again.passed == ("a", "b")
     rejected = die(once.message, "b", "rejected")
-    assert not is_cycle(rejected.headers, "a") and not is_cycle(rejected.headers, "b")
-    assert not is_cycle({}, "a") and not is_cycle({"x-death": "text"}, "a")
-    assert not is_cycle({"x-death": [1, {"queue": "a"}]}, "a")
+    assert rejected.passed == ()
+    assert die(rejected.message, "c", "expired").passed == ("c",)
+
+
+@pytest.mark.parametrize("junk", ["text", [1, {"queue": "a"}], [{"queue": "a", "reason": "rejected"}]])
+def test_what_a_client_put_there_is_as_good_as_a_rejection(junk):
+    assert die(message_of(headers={"x-death": junk}), "b", "expired").passed == ("b",)
 
 
 REASONS = st.sampled_from(["rejected", "expired", "maxlen", "delivery_limit"])
@@ -119,3 +128,86 @@ def test_each_place_is_listed_once_with_its_count(places):
     latest_first = list(dict.fromkeys(reversed(places)))
     assert [(each["queue"], each["reason"]) for each in deaths] == latest_first
     assert [each["count"] for each in deaths] == [places.count(place) for place in latest_first]
+
+
+class Model:
+    """The same on decoded headers, as rabbit_dead_letter.erl goes about it."""
+
+    def __init__(self, properties, exchange, key):
+        self.properties, self.exchange, self.key = dict(properties), exchange, key
+        self.headers = dict(properties.get("headers", {}))
+
+    def die(self, queue, reason, target):
+        copies = self.headers.get("CC")
+        keys = [self.key, *(copies if isinstance(copies, list) else [])]
+        where = {"reason": reason, "queue": queue, "exchange": self.exchange}
+        death = where | {"count": 1, "time": 5, "routing-keys": keys}
+        if "expiration" in self.properties:
+            death["original-expiration"] = self.properties.pop("expiration")
+        if "x-death" not in self.headers:
+            self.headers |= {f"x-first-death-{name}": value for name, value in where.items()}
+        self.headers |= {f"x-last-death-{name}": value for name, value in where.items()}
+        known = self.headers.get("x-death")
+        known = known if isinstance(known, list) else []
+        here = [each for each in known if self.place(each) == (queue, reason)]
+        if here:
+            count = here[0].get("count", len(here))
+            death = here[0] | {"count": count + 1 if isinstance(count, int) else 1}
+        self.headers["x-death"] = [death, *(each for each in known if self.place(each) != (queue, reason))]
+        self.exchange = target[0]
+        if target[1] is not None:
+            self.key = target[1]
+            self.headers.pop("CC", None)
+
+    @staticmethod
+    def place(death):
+        return (death.get("queue"), death.get("reason")) if isinstance(death, dict) else None
+
+
+TEXT = st.text(max_size=9)
+ENTRIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "count": st.integers(0, 2**40) | st.booleans() | TEXT | st.integers(0, 9).map(tables.Int64),
+        "queue": st.sampled_from(["a", "b", tables.Binary(b"a"), 7]),
+        "reason": REASONS | st.just(tables.Binary(b"rejected")),
+        "routing-keys": st.lists(TEXT, max_size=2),
+    },
+)
+FORGED = st.fixed_dictionaries(
+    {},
+    optional={
+        "x-death": st.lists(ENTRIES | TEXT, max_size=4) | TEXT,
+        "x-first-death-queue": TEXT,
+        "x-last-death-reason": TEXT,
+        "x-last-death-other": TEXT,
+        "CC": st.lists(TEXT, max_size=2) | TEXT,
+    },
+)
+PLACES = st.tuples(st.sampled_from("ab"), REASONS, st.sampled_from([None, "k2"]))
+
+
+@given(PROPERTIES, HEADERS, FORGED, st.lists(PLACES, min_size=1, max_size=4))
+def test_whatever_the_headers_the_marks_are_the_model_s_and_the_rest_stays(properties, headers, forged, deaths):
+    properties = properties | {"headers": headers | forged} if headers or forged else properties
+    model, message = Model(properties, "x", "k"), message_of(b"k", b"x", **properties)
+    for queue, reason, key in deaths:
+        target = ("dlx" + queue, key and key.encode())
+        message = DEATHS.stamp(message, queue, reason, 5, target).message
+        model.die(queue, reason, (target[0], key))
+        found = decode_properties(message.header)
+        assert found == model.properties | {"headers": model.headers}
+
+
+def test_a_count_that_no_number_can_hold_begins_anew():
+    entry = {"queue": "q", "reason": "rejected", "count": tables.Timestamp(2**64 - 1)}
+    assert [each["count"] for each in headers(die(message_of(headers={"x-death": [entry]})))["x-death"]] == [1]
+
+
+def test_of_several_entries_for_one_place_the_first_counts_and_the_others_go():
+    entries = [
+        {"queue": "q", "reason": "rejected", "count": count, "n": n}
+        for n, count in enumerate([tables.Int64L(7), tables.Int64(1)])
+    ]
+    (death,) = headers(die(message_of(headers={"x-death": entries})))["x-death"]
+    assert (death["count"], death["n"], type(death["count"])) == (8, 0, tables.Int64)
