@@ -9,6 +9,7 @@ import pytest
 from tests.clients.broker import parameters, until
 from tests.clients.deliveries import drain
 from tests.crash.segments import records
+from tests.crash.test_verify import SMALL, verify
 
 KEY, KIND = "x-deduplication-header", "x-message-deduplication"
 DISK = {"x-cache-size": 1000, "x-cache-persistence": "disk"}
@@ -115,3 +116,19 @@ def test_keys_outlive_the_segments_that_their_messages_were_in(broker):
     for number in range(101):
         channel.basic_publish("disk", "", b"%d" % number, properties(number))
     assert read(channel, "disk") == ["100"]
+
+
+def test_verify_finds_the_keys_that_the_log_says(broker):
+    broker.options += [*SMALL, "log.checkpoint_seconds=1"]
+    broker.start()
+    channel = channel_of(broker)
+    declare(channel)
+    for number in range(1500):  # the exchange remembers 1000
+        channel.basic_publish("disk", "", b"x" * 100, properties(number))
+    channel.connection.close()
+    assert verify(broker.data)[0] == 0  # beside the running broker
+    broker.kill9()
+    assert verify(broker.data)[0] == 0
+    broker.start()
+    broker.stop()
+    assert verify(broker.data)[0] == 0
