@@ -32,12 +32,14 @@ cdef class DeadLetters(Servable):
     cdef object _ports, _stamp, _publish
     cdef Turn _turn
     cdef dict _lanes
-    cdef object _open
-    cdef bint _closed
+    cdef object _open, _refused
+    cdef bint _closed, _sending
     cdef readonly object moved
     cdef readonly long long cycles, failed
     cpdef bury(self, Queue queue, long long offset, str reason)
+    cpdef bury_refused(self, Queue queue, Message message)
     cdef _serve_first(self, Lane lane)
     cpdef _move(self, Lane lane, long long offset, str reason, Message message)
+    cdef bint _send(self, Lane lane, str reason, Message message, Queue source, long long offset) except? -1
     cdef Route _route(self, Lane lane, Exchange exchange, Dead dead, bint rejected)
     cdef Route _among(self, Lane lane, Exchange exchange, Dead dead, bint rejected)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import cython
 
+from core.queue.bounded import MAXLEN
 from core.queue.index import CHUNK_UNITS, FOUND, NOT_LOADED
 from core.queue.stock import REJECTED
 from core.turn import Servable
@@ -144,6 +145,8 @@ class DeadLetters(Servable):
         self._lanes = {}  # queue -> Lane
         self._open = deque()  # those that do not wait for the disk
         self._closed = False
+        self._refused = deque()  # (queue, message) of those that full queues refused
+        self._sending = False
         self.moved = Counter()
         self.cycles = self.failed = 0
 
@@ -156,6 +159,23 @@ class DeadLetters(Servable):
             self._open.append(lane)
         lane.put(offset, reason)
         self._turn.activate(self)
+
+    @cython.ccall
+    def bury_refused(self, queue: Queue, message: Message):
+        """A full queue did not take the message: it goes now, so that nothing has to be kept of it. A letter that is
+        refused in its turn follows, one after the other."""
+        self._refused.append((queue, message))
+        if self._sending:
+            return
+        self._sending = True
+        try:
+            while self._refused:
+                queue, message = self._refused.popleft()
+                lane = self._lanes.get(queue) or Lane(queue, self._ports.vhosts[queue.vhost.decode()])
+                self._send(lane, MAXLEN, message, None, -1)
+                self.moved[MAXLEN] += 1
+        finally:
+            self._sending = False
 
     def forget(self, queue: Queue) -> None:
         """The queue was deleted, and its letters with it."""
@@ -202,17 +222,26 @@ class DeadLetters(Servable):
 
     @cython.ccall
     def _move(self, lane: Lane, offset: cython.longlong, reason: str, message: Message):
-        """Mark it, find its queues, move it; when there is no such exchange it is gone, as in RabbitMQ."""
+        """A letter leaves its queue; when there is no such exchange it is gone, as in RabbitMQ."""
         queue: Queue = lane.queue
-        target: tuple = queue.dead_letter  # None: a policy has gone meanwhile
-        exchange: Exchange = None if target is None else lane.router.exchanges.get(target[0])
-        if exchange is None:
+        if not self._send(lane, reason, message, queue, offset):
             queue.settle(offset)
-        else:
-            dead: Dead = self._stamp(message, queue.name, reason, self._turn.clock.ms // 1000, target)
-            self._publish(dead.message, self._route(lane, exchange, dead, reason == REJECTED), queue, offset)
         self.moved[reason] += 1
         queue.buried()
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _send(
+        self, lane: Lane, reason: str, message: Message, source: Queue | None, offset: cython.longlong
+    ) -> cython.bint:
+        """Mark it, find its queues, move it from where it lies: source None = from nowhere. False: no such exchange."""
+        target: tuple = lane.queue.dead_letter  # None: a policy has gone meanwhile
+        exchange: Exchange = None if target is None else lane.router.exchanges.get(target[0])
+        if exchange is None:
+            return False
+        dead: Dead = self._stamp(message, lane.queue.name, reason, self._turn.clock.ms // 1000, target)
+        self._publish(dead.message, self._route(lane, exchange, dead, reason == REJECTED), source, offset)
+        return True
 
     @cython.cfunc
     def _route(self, lane: Lane, exchange: Exchange, dead: Dead, rejected: cython.bint) -> Route:

@@ -13,6 +13,8 @@ class Metrics:
     acked: int = 0
     redelivered: int = 0
     expired: int = 0
+    dropped: int = 0
+    refused: int = 0
     published: int = 0
     logins_refused: int = 0
     connections_opened: int = 0
@@ -29,4 +31,6 @@ class Metrics:
         self.acked += queue.acked
         self.redelivered += queue.redelivered
         self.expired += queue.expired
+        self.dropped += queue.dropped
+        self.refused += queue.refused
         self.published += queue.published

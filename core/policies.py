@@ -14,7 +14,7 @@ import msgspec
 
 from core.state.arguments import ALTERNATE
 from core.state.records import EXCHANGE, QUEUE, QueueFact
-from core.state.settings import SETTINGS, QueueSettings, is_served, settings_of
+from core.state.settings import SETTINGS, QueueSettings, settings_of
 from core.state.type_arguments import CLASSIC, QUORUM, STREAM
 
 APPLY_TO = {  # what a policy may apply to -> kinds of object, and of queue
@@ -138,8 +138,7 @@ def wrong_definition(definition: Mapping[str, Any], *, operator: bool) -> str | 
     if unknown:
         pairs = ",".join(f"{{{erlang_term(key)},{erlang_term(value)}}}" for key, value in unknown)
         return f"[{pairs}] are not recognised policy settings"
-    unserved = [key for key in definition if not is_served(key)]
-    return f"this version does not serve {', '.join(unserved)} yet" if unserved else None
+    return None
 
 
 def erlang_term(value: Any) -> str:

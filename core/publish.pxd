@@ -12,5 +12,6 @@ cdef class Publisher:
     cdef readonly long long messages, unroutable, duplicates
     cpdef int publish(self, Message message, Route route) except? -1
     cpdef int move(self, Message message, Route route, Queue source, long long offset) except? -1
+    cdef list _full(self, Message message, tuple queues)
     cdef _push(self, Message message, tuple queues)
     cdef _store(self, Message message, tuple durable, tuple source)

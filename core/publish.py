@@ -23,7 +23,7 @@ else:
     from core.routing.router import Route
     from core.turn import Turn
 
-UNROUTABLE, ACCEPTED, AT_COMMIT, KNOWN = 0, 1, 2, 4
+UNROUTABLE, ACCEPTED, AT_COMMIT, REFUSED, KNOWN = 0, 1, 2, 3, 4
 KEY_BYTES = 1024  # of the log, about, for what a key costs beside its message
 PLACE_FIELDS = 3  # queue id, queue offset, tags code
 
@@ -46,8 +46,9 @@ class Publisher:
         """Put `message` into the queues of `route`.
 
         Returns UNROUTABLE, ACCEPTED (may be confirmed at the end of this turn), AT_COMMIT (when the batch that is
-        filling now is committed) or KNOWN (unroutable, because an exchange knew its key; may be confirmed AT_COMMIT:
-        the message of that key may be on its way to the disk).
+        filling now is committed), KNOWN (unroutable, because an exchange knew its key; may be confirmed AT_COMMIT:
+        the message of that key may be on its way to the disk) or REFUSED: one of the queues at least is full and did
+        not take it.
         """
         if route.once:
             return self._publish_once(message, route)
@@ -58,32 +59,45 @@ class Publisher:
             return 0
         message.store_ms = self.turn.clock.ms
         durable: tuple = route.durable
+        full: list = self._full(message, queues)
+        if full is not None:
+            queues, durable = _others(queues, full), _others(durable, full)
         if durable:
             self._store(message, durable, None)
         self._push(message, queues)
+        if full is not None:
+            _bury(message, full)
+            return 3
         return 2 if durable and message.persistent else 1
 
     @cython.ccall
     @cython.exceptval(-1)
     def move(
-        self, message: Message, route: Route, source: Queue, offset: cython.longlong
+        self, message: Message, route: Route, source: Queue | None, offset: cython.longlong
     ) -> cython.int:
         """Put `message`, a new one made of what lies at `offset` of `source`, into the queues of `route`, and settle
         that offset: a dead letter, or one whose delay is over. Returns as publish() does.
 
         Both stand in one record, so that a crash can neither lose nor double it (architecture rule 8.1). When no
-        durable queue takes the message, or the source is transient, the source is settled as by an ack. The caller
-        has taken the offset out of what is ready, and calls this outside of publish().
+        durable queue takes the message, or the source is transient, the source is settled as by an ack; a source of
+        None never held it. The caller has taken the offset out of what is ready, and calls this outside of publish().
         """
         if route.once:
             return self._move_once(message, route, source, offset)
         queues: tuple = route.queues
         durable: tuple = route.durable
         message.store_ms = self.turn.clock.ms
+        full: list = self._full(message, queues)
+        if full is not None:
+            queues, durable = _others(queues, full), _others(durable, full)
         if durable:
-            self._store(message, durable, (source.id, offset) if source.durable else None)
+            self._store(message, durable, (source.id, offset) if source is not None and source.durable else None)
         self._push(message, queues)
-        source.settle_moved(offset, source.durable and len(durable) > 0)
+        if source is not None:
+            source.settle_moved(offset, source.durable and len(durable) > 0)
+        if full is not None:
+            _bury(message, full)
+            return 3
         if not queues:
             return 0
         return 2 if durable and message.persistent else 1
@@ -105,7 +119,7 @@ class Publisher:
             self.turn.schedule()
             if result == 1:
                 result = 2
-        self._remember(route, joined)
+        self._remember(route, joined, result == 3)
         return result
 
     def _move_once(self, message: Message, route: Route, source: Queue, offset: int) -> int:
@@ -114,7 +128,7 @@ class Publisher:
         self.duplicates += route.doubled or len(going.queues) < len(route.queues)
         joined: cython.bint = self._join(message, route)
         result: cython.int = self.move(message, going, source, offset)
-        self._remember(route, joined)
+        self._remember(route, joined, False)
         return result
 
     def _where_new(self, message: Message, route: Route) -> Route:
@@ -132,13 +146,26 @@ class Publisher:
         self.log.join(message.body_size + len(message.header) + KEY_BYTES)
         return True
 
-    def _remember(self, route: Route, joined: bool) -> None:
-        """What goes through deduplicating exchanges is known to them from now on."""
+    def _remember(self, route: Route, joined: bool, refused: bool) -> None:
+        """What goes through deduplicating exchanges is known to them from now on. Not what a full queue refused: it may
+        be sent anew, and would be confirmed without being in that queue."""
         for seen in route.seen:
-            if not seen.repeats():
+            if not refused and not seen.repeats():
                 seen.cache.remember(seen.key, seen.ttl_ms)
         if joined:
             self.log.end_joined([])
+
+    @cython.cfunc
+    def _full(self, message: Message, queues: tuple) -> list:
+        """Those of the queues that are full and refuse the message, or None."""
+        full: list = None
+        for item in queues:
+            queue: Queue = item
+            if queue.limits is not None and queue.refuses(message):
+                if full is None:
+                    full = []
+                full.append(queue)
+        return full
 
     @cython.cfunc
     def _push(self, message: Message, queues: tuple):
@@ -163,3 +190,15 @@ class Publisher:
             at += 3
         self.log.append_store(message, self._places, count, source)
         self.turn.schedule()
+
+
+def _others(queues: tuple, full: list) -> tuple:
+    """The queues that are not full."""
+    return tuple([queue for queue in queues if queue not in full])
+
+
+def _bury(message: Message, full: list) -> None:
+    """Full queues do not take the message: some have it go to their dead letter exchange."""
+    for queue in full:
+        if queue.buries_refused and queue.dead_letter is not None:
+            queue.letters.bury_refused(queue, message)

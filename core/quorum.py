@@ -7,16 +7,21 @@ batch's *done* record: one that was committed survives.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import cython
+import msgspec
 
 from core.queue.counts import Counts
+from core.state.settings import DROP_HEAD
 
 if cython.compiled:
     from cython.cimports.core.state.replay import LoggedQueue
 else:
     from core.state.replay import LoggedQueue
+
+logger = logging.getLogger(__name__)
 
 DELIVERY_LIMIT = "delivery_limit"  # RabbitMQ's name of the reason for a dead letter
 
@@ -31,7 +36,13 @@ class QuorumQueue(LoggedQueue):
         self.delivery_limit = -1
 
     def configure(self, settings) -> None:
-        """See Queue.configure."""
+        """See Queue.configure. reject-publish-dlx is not for quorum queues, as in RabbitMQ: they drop the head."""
+        if settings.buries_refused:
+            logger.warning(
+                "a quorum queue does not serve overflow 'reject-publish-dlx': its head is dropped",
+                extra={"queue": self.name, "vhost": self.vhost.decode()},
+            )
+            settings = msgspec.structs.replace(settings, overflow=DROP_HEAD)
         self.delivery_limit = settings.delivery_limit
         LoggedQueue.configure(self, settings)
 

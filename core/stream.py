@@ -124,7 +124,7 @@ class Stream(LoggedQueue):
         if not self.settled:
             self.settled = True
             self.turn.settled.append(self)
-        self.index.put(self.index.end, message.offset, message.record_size, code)
+        self.index.put(self.index.end, message.offset, message.record_size, message.body_size, code)
         self.bytes_kept += message.record_size
         self.published += 1
         self.ready += 1

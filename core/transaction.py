@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import cython
 
-from core.errors import LimitReached
+from core.errors import LimitReached, PreconditionFailed
 
 if cython.compiled:
     from cython.cimports.core.message import Message
@@ -24,6 +24,7 @@ else:
 
 MESSAGE_BYTES = cython.declare(cython.Py_ssize_t, 256)  # of memory, beside body and header block, about
 SETTLED_BYTES = cython.declare(cython.Py_ssize_t, 128)  # what a delivery takes that is to be settled
+REFUSED = cython.declare(cython.int, 3)  # of core.publish.Publisher.publish()
 
 Taken = list[tuple[int, Any, int, int]]  # delivery tag, consumer, queue offset, ms of the delivery
 
@@ -87,12 +88,15 @@ class Transaction:
 
     def commit(self, publisher: Publisher) -> None:
         """Publish everything, then settle everything, in the order it came. The publisher is told of mandatory messages
-        that enter no queue. Who wants to know when all of it is safe asks the log."""
+        that enter no queue. Who wants to know when all of it is safe asks the log.
+
+        Raises PreconditionFailed when a full queue refused a message: all else is done nevertheless, as in RabbitMQ."""
         messages: list = self._messages
         routes: list = self._routes
         mandatory: list = self._mandatory
         settled, held_bytes = self._settled, self.held_bytes
         self._begin_anew()
+        refused = False
         self._log.join(held_bytes)
         try:
             at: cython.Py_ssize_t
@@ -103,12 +107,16 @@ class Transaction:
                     message.expire_at += self._clock.ms - message.store_ms
                 if route.histories is not None:
                     publisher.remember(message, route.histories)
-                if not self._publish(message, self._living(route)) and mandatory[at]:
+                result: cython.int = self._publish(message, self._living(route))
+                if not result and mandatory[at]:
                     publisher.give_back(message)
+                refused = refused or result == REFUSED
             for taken, fate in settled:
                 self._unacked.settle_taken(taken, fate)
         finally:
             self._log.end_joined(self._gather())
+        if refused:
+            raise PreconditionFailed("partial tx completion")
 
     def roll_back(self) -> None:
         """Forget the messages; what was to be settled is unacknowledged as before, and can be settled again."""

@@ -39,7 +39,7 @@ class BrokerCollector:
 
     def _messages(self) -> Iterator[Metric]:
         broker = self._broker
-        ready = unacked = consumers = delivered = acked = redelivered = expired = held = 0
+        ready = unacked = consumers = delivered = acked = redelivered = expired = dropped = refused = held = 0
         for vhost in broker.model.vhosts.values():
             for queue in vhost.queues.values():
                 ready += queue.ready
@@ -49,6 +49,8 @@ class BrokerCollector:
                 acked += queue.acked
                 redelivered += queue.redelivered
                 expired += queue.expired
+                dropped += queue.dropped
+                refused += queue.refused
                 held += queue.bytes_held
         gone = broker.metrics
         yield gauge("rabbitmq_queue_messages_ready", "Messages ready for delivery", ready)
@@ -81,6 +83,11 @@ class BrokerCollector:
         yield counter("mq_dead_letter_cycles", "Dead letters kept in amq.dlq.cycle", letters.cycles)
         yield counter("mq_dead_letters_unreadable", "Dead letters that cannot be read from the disk", letters.failed)
         yield counter("mq_messages_expired", "Messages dropped because their time was over", expired + gone.expired)
+        what = "Messages that queues at their length limit gave up, or did not take"
+        family = CounterMetricFamily("mq_messages_over_limit", what, labels=["fate"])
+        family.add_metric(["dropped"], dropped + gone.dropped)
+        family.add_metric(["refused"], refused + gone.refused)
+        yield family
 
     def _log(self) -> Iterator[Metric]:
         log = self._broker.log

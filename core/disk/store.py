@@ -18,7 +18,7 @@ import lmdb
 from core.errors import StoreRefused
 from core.state.snapshot import StoreDamaged
 
-FORMAT = 1
+FORMAT = 2  # 2: a unit of a queue's index tells how much of its record is not body
 FORMAT_KEY = b"format"
 TABLES = ("meta", "facts", "queues", "chunks")
 MAP_BYTES = 64 << 30  # address space, not disk: far above need
@@ -80,6 +80,9 @@ class Store:
         elif not found.isdigit():
             self.close()
             raise StoreDamaged("its format version is not a number")
+        elif int(found) < FORMAT:
+            self.close()
+            raise StoreDamaged(f"it was written by an older version (format {int(found)}, this one writes {FORMAT})")
         elif int(found) > FORMAT:
             self.close()
             raise StoreRefused(

@@ -157,6 +157,14 @@ class View:
         return self._buffer[self._body_at : self._body_at + n]
 
     @cython.ccall
+    @cython.exceptval(-1)
+    def content_size(self) -> cython.Py_ssize_t:
+        """Bytes of this stored message's body, without a header block that rides behind it. After places() only."""
+        if self._tail_end == 0:
+            return self.body_size
+        return self.body_size - self._decimal(self._buffer, self._tail_at, self._tail_end)
+
+    @cython.ccall
     def places(self):
         """The queues that hold this stored message: array of flat triples (queue id, queue offset, tags code)."""
         assert self.kind == STORE

@@ -1,12 +1,12 @@
 from core.log.tail cimport Tail
 from core.message cimport Message
+from core.queue.bounded cimport Bounded
 from core.queue.consumer cimport Consumer
-from core.queue.expiry cimport Expiring
 from core.queue.ring cimport Ring
 from core.turn cimport Turn
 
 
-cdef class Queue(Expiring):
+cdef class Queue(Bounded):
     cdef readonly list consumers
     cdef readonly Ring ring
     cdef list _parked
@@ -14,6 +14,9 @@ cdef class Queue(Expiring):
     cdef public object owner
     cdef public long long published, delivered, redelivered
     cpdef push(self, Message message, long long code)
+    cdef _entered(self, Message message)
+    cpdef bint refuses(self, Message message) except? -1
+    cdef _hand_out(self, Py_ssize_t count, Py_ssize_t size)
     cpdef int offer(self, Consumer consumer) except? -1
     cpdef give_back(self, long long offset)
     cpdef wake(self, Consumer consumer)

@@ -1,6 +1,7 @@
 """A queue and the consumers that share it: who may take what is ready, and what comes back.
 
-What the queue holds is stock.py's, when that expires expiry.py's, whose turn it is ring.py's.
+What the queue holds is stock.py's, when that expires expiry.py's, how much there may be of it bounded.py's, whose turn
+it is ring.py's.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ import cython
 if cython.compiled:
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.message import Message
+    from cython.cimports.core.queue.bounded import Bounded
     from cython.cimports.core.queue.consumer import Consumer
-    from cython.cimports.core.queue.expiry import Expiring
     from cython.cimports.core.queue.held import Held
+    from cython.cimports.core.queue.limits import Limits
     from cython.cimports.core.queue.ring import Ring
     from cython.cimports.core.queue.stock import BURYING_MAX
     from cython.cimports.core.turn import Turn
 else:
     from core.log.tail import Tail
     from core.message import Message
+    from core.queue.bounded import Bounded
     from core.queue.consumer import Consumer
-    from core.queue.expiry import Expiring
     from core.queue.held import Held
+    from core.queue.limits import Limits
     from core.queue.ring import Ring
     from core.queue.stock import BURYING_MAX
     from core.turn import Turn
@@ -33,11 +36,11 @@ EXPIRES = cython.declare(cython.longlong, (1 << 54) - 1)  # of a tags code; as a
 
 
 @cython.cclass
-class Queue(Expiring):
+class Queue(Bounded):
     """One queue. owner: the connection that it is exclusive to, or None; stopped: what comes next cannot be read."""
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
-        Expiring.__init__(self, identity, durable, turn, tail)
+        Bounded.__init__(self, identity, durable, turn, tail)
         self.ring = Ring()
         self.consumers = self.ring.consumers
         self._parked = []
@@ -49,7 +52,7 @@ class Queue(Expiring):
     def push(self, message: Message, code: cython.longlong):
         """Append a message; a durable queue's message is in the log already. `code` = code_of() it."""
         if self.durable:
-            self.index.put(self.index.end, message.offset, message.record_size, code)
+            self.index.put(self.index.end, message.offset, message.record_size, message.body_size, code)
         else:
             self.held.add(message, code & EXPIRES)
         self.published += 1
@@ -65,6 +68,40 @@ class Queue(Expiring):
             self.latest = EXPIRES  # never
         elif self.wake_at is not None:  # after activate(): with a TTL of 0 it is served before it expires
             self._will_expire(code)
+        if self.limits is not None:
+            self._entered(message)
+
+    @cython.cfunc
+    def _entered(self, message: Message):
+        """Of a queue with limits: one more is ready. A consumer that can take messages gets them, as when they come one
+        by one; what is too much after that goes."""
+        limits: Limits = self.limits
+        limits.put(self.end() - 1, message.body_size)
+        if not limits.refusing and limits.exceeded(self.ready, 0):
+            self._hand_out(0, 0)
+            self._drop_heads()
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def refuses(self, message: Message) -> cython.bint:
+        """Whether a queue with limits is full, and so does not take this message in."""
+        limits: Limits = self.limits
+        if not limits.refusing or not limits.exceeded(self.ready + 1, message.body_size):
+            return False
+        self._hand_out(1, message.body_size)
+        if not limits.exceeded(self.ready + 1, message.body_size):
+            return False
+        self.refused += 1
+        return True
+
+    @cython.cfunc
+    def _hand_out(self, count: cython.Py_ssize_t, size: cython.Py_ssize_t):
+        """Deliver to whoever can take messages while what is ready, with so many and their bytes more, is too much."""
+        limits: Limits = self.limits
+        while self.ready > 0 and not self.reading and limits.exceeded(self.ready + count, size):
+            consumer: Consumer = self.ring.pick()
+            if consumer is None or self.offer(consumer) == 0:
+                break
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -82,6 +119,8 @@ class Queue(Expiring):
             made += 1
         if self._expiring:
             self._watch()
+        if self.limits is not None:
+            self._keep_within()
         return made
 
     @cython.cfunc
@@ -153,6 +192,10 @@ class Queue(Expiring):
         if self.overtaking is not None:
             self.overtaking.came_back(offset)
         self.ready += 1
+        if self.limits is not None:
+            self.limits.give_back(offset)
+            if not self.limits.refusing:
+                self._drop_heads()
         if not self.active and (self.ring.available or self._parked or self._expiring):
             self.turn.activate(self)
 
@@ -200,7 +243,7 @@ class Queue(Expiring):
     def purge(self) -> int:
         """Settle everything that is ready and return how many messages that were."""
         if self.stopped:
-            self.stopped = self.reading = False
+            self.stopped = self.reading = self._loading = False
         count, end = self.ready, self.end()
         gone = () if self.overtaking is None else self.overtaking.gone  # some are on their way to be dead letters
         for offset in self._returned if self.levels is None else list(self.levels.offsets()):
@@ -226,12 +269,15 @@ class Queue(Expiring):
         self.ahead = {}
         if self.overtaking is not None:
             self.overtaking.back.clear()
+        if self.limits is not None:
+            self.limits.purged()
         return count
 
     def discard(self) -> None:
         """The queue was deleted: what it held is forgotten, and who waits for a message learns that there is none."""
         self.deleted = True
         self.overtaking = None
+        self.limits = None
         self.ready = 0
         self._returned = []
         if self.keys is not None:

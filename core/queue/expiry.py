@@ -126,8 +126,12 @@ class Expiring(Stock):
             if self.burying >= BURYING_MAX:
                 self._held_up = True
                 return count
+            due = self.overtaking.first()
             offset = self.overtaking.pop()
             if self._is_ready(offset):
+                if not self._sized(offset):
+                    self.overtaking.add(due, offset, self.durable)
+                    return count
                 self._go(offset)
                 count += 1
             elif not self.cursor.is_done(offset):

@@ -6,9 +6,9 @@ cdef class Index:
     cdef public set unstored
     cdef public set stored
     cdef readonly long long log_offset, code
-    cdef readonly Py_ssize_t size
+    cdef readonly Py_ssize_t size, body_size
     cdef bytearray _chunk(self, long long number, bint create)
-    cpdef put(self, long long offset, long long log_offset, Py_ssize_t size, long long code)
+    cpdef put(self, long long offset, long long log_offset, Py_ssize_t size, Py_ssize_t body_size, long long code)
     cpdef int find(self, long long offset) except? -9
     cpdef trim(self, long long begin)
     cpdef bint loaded(self, long long offset) except? -1

@@ -1,6 +1,10 @@
 """A durable queue's index: one unit of 20 bytes per message, offset-addressed, pointing into the log.
 
-    unit = | log offset u64 | size u32 | tags code i64 |   big-endian: RocketMQ's consume queue unit
+    unit = | overhead u16 | log offset u48 | size u32 | tags code i64 |   big-endian
+
+That is RocketMQ's consume queue unit, whose log offset has 64 bits: nobody's log reaches 2^48. Overhead is what of the
+record's `size` bytes is not the message's body, 65,535 = that or more, so that bodies can be added up without reading
+them: a limit of bytes counts them (limits.py).
 
 Units lie in chunks of 512. A chunk that became full is stored by the checkpointer and may then leave memory (unload);
 who meets a missing chunk asks for it (load). The tags code of an AMQP queue's unit is the time at which its message
@@ -12,9 +16,9 @@ from __future__ import annotations
 import cython
 
 if cython.compiled:
-    from cython.cimports.core.wire import rd32, rd64, wr32, wr64
+    from cython.cimports.core.wire import rd16, rd32, rd64, wr16, wr32, wr64
 else:
-    from core.wire import rd32, rd64, wr32, wr64
+    from core.wire import rd16, rd32, rd64, wr16, wr32, wr64
 
 UNIT_BYTES = 20
 CHUNK_UNITS = 512
@@ -28,7 +32,7 @@ FIRST_BYTES = 8 * UNIT_BYTES  # a chunk grows as it fills: most queues never hol
 class Index:
     """Units from `begin` (lowest that may still be wanted) up to `end` (the offset the next message gets).
 
-    find() leaves what it found in log_offset, size and code: three C integers, no object.
+    find() leaves what it found in log_offset, size, body_size and code: C integers, no object.
     unstored: numbers of full chunks that no checkpoint holds yet; stored: numbers of chunks that the store holds.
     """
 
@@ -41,7 +45,7 @@ class Index:
         self.unstored = set()
         self.stored = set()
         self.log_offset = self.code = 0
-        self.size = 0
+        self.size = self.body_size = 0
 
     @cython.cfunc
     def _chunk(self, number: cython.longlong, create: cython.bint) -> bytearray:
@@ -59,17 +63,28 @@ class Index:
         return chunk
 
     @cython.ccall
-    def put(self, offset: cython.longlong, log_offset: cython.longlong, size: cython.Py_ssize_t, code: cython.longlong):
-        """Place the unit of `offset`. Live it is always `end`; replay may come in any order and may repeat."""
+    def put(
+        self,
+        offset: cython.longlong,
+        log_offset: cython.longlong,
+        size: cython.Py_ssize_t,
+        body_size: cython.Py_ssize_t,
+        code: cython.longlong,
+    ):
+        """Place the unit of `offset`: its record has `size` bytes, of which `body_size` are the message's body. Live it
+        is always `end`; replay may come in any order and may repeat."""
         if offset < self.begin:
             return
+        overhead: cython.longlong = min(size - body_size, 0xFFFF)
         number: cython.longlong = offset // 512
         chunk: bytearray = self._chunk(number, True)
         at: cython.Py_ssize_t = (offset - number * 512) * 20
         if at >= len(chunk):
             chunk += bytes(min(max(2 * len(chunk), at + 20), 10240) - len(chunk))
         p: cython.p_uchar = chunk
-        wr64(p, at, log_offset)
+        wr16(p, at, overhead)
+        wr16(p, at + 2, log_offset >> 32)
+        wr32(p, at + 4, log_offset & 0xFFFFFFFF)
         wr32(p, at + 8, size)
         wr64(p, at + 12, code)
         if offset >= self.end:
@@ -80,7 +95,7 @@ class Index:
     @cython.ccall
     @cython.exceptval(-9)
     def find(self, offset: cython.longlong) -> cython.int:
-        """FOUND (then log_offset, size and code tell), ABSENT (done long ago) or NOT_LOADED (its chunk is stored)."""
+        """FOUND (then log_offset, size, body_size and code tell), ABSENT (done long ago) or NOT_LOADED (stored)."""
         if offset < self.begin or offset >= self.end:
             return 0
         number: cython.longlong = offset // 512
@@ -94,7 +109,8 @@ class Index:
         self.size = rd32(p, at + 8)
         if self.size == 0:
             return 0
-        self.log_offset = rd64(p, at)
+        self.log_offset = cython.cast(cython.longlong, rd16(p, at + 2)) << 32 | rd32(p, at + 4)
+        self.body_size = self.size - rd16(p, at)
         self.code = rd64(p, at + 12)
         return 1
 

@@ -6,6 +6,7 @@ from core.queue.cursor cimport Cursor
 from core.queue.held cimport Held
 from core.queue.index cimport Index
 from core.queue.levels cimport Levels
+from core.queue.limits cimport Limits
 from core.queue.overtaking cimport Overtaking
 from core.routing.once cimport Keys
 from core.turn cimport Turn
@@ -27,6 +28,7 @@ cdef class Stock(Source):
     cdef readonly Keys keys
     cdef public object key_of
     cdef readonly Overtaking overtaking
+    cdef readonly Limits limits
     cdef public long long next, redelivered_below
     cdef list _returned
     cdef public Py_ssize_t ready, unacked
@@ -49,6 +51,8 @@ cdef class Stock(Source):
     cdef long long _first(self) except? -2
     cdef long long _first_of_levels(self) except? -2
     cdef Message _ready_message(self, long long offset)
+    cdef Py_ssize_t _body_size(self, long long offset) except? -1
+    cdef bint _sized(self, long long offset) except? -1
     cdef _taken(self, long long offset)
     cpdef settle(self, long long offset)
     cpdef settle_moved(self, long long offset, bint stated)

@@ -57,6 +57,7 @@ class Stock(Source):
         self.cursor = Cursor()
         self.levels = None  # of a queue with priorities: before anything is in it
         self.counts = self.keys = self.key_of = self.overtaking = None
+        self.limits = None  # of a queue with length limits
         self.next = self.redelivered_below = 0
         self._returned = []
         self.ready = self.unacked = 0
@@ -176,9 +177,27 @@ class Stock(Source):
         return None
 
     @cython.cfunc
+    @cython.exceptval(-1)
+    def _body_size(self, offset: cython.longlong) -> cython.Py_ssize_t:
+        """Bytes of the body of a message that is not done, 0 when its unit is absent; its chunk is in memory."""
+        if self.durable:
+            return self.index.body_size if self.index.find(offset) == 1 else 0
+        message: Message = self.held.get(offset)
+        return message.body_size
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _sized(self, offset: cython.longlong) -> cython.bint:
+        """Whether _body_size() can tell what is not the head; if it must, its chunk of the index is asked for, and the
+        queue's turn comes when it is there."""
+        return True
+
+    @cython.cfunc
     def _taken(self, offset: cython.longlong):
         """`offset` is ready no more. Only what expires is not the first of all."""
         self.ready -= 1
+        if self.limits is not None and self.limits.max_bytes >= 0:
+            self.limits.take(offset, self._body_size(offset))
         if self.levels is not None:
             self.levels.take(offset)
             if offset >= self.next:
@@ -203,6 +222,8 @@ class Stock(Source):
             self.keys.forget(offset)
         if self.overtaking is not None:
             self.overtaking.settled(offset)
+        if self.limits is not None:
+            self.limits.settle(offset)
         if self.durable:
             self._progressed()
         else:
@@ -220,6 +241,8 @@ class Stock(Source):
                 self.keys.forget(offset)
             if self.overtaking is not None:
                 self.overtaking.settled(offset)
+            if self.limits is not None:
+                self.limits.settle(offset)
             self._progressed()
 
     @cython.ccall

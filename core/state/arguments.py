@@ -1,7 +1,7 @@
 """Arguments of queues: what may be asked for, in RabbitMQ's words when it may not.
 
 Known arguments are checked when a queue is declared and compared when it is declared again; unknown ones are kept and
-ignored. What this version does not serve yet is refused by name, never ignored.
+ignored.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY = "x-dead-letter-exchange", "x-dead-letter
 TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-type", "alternate-exchange"
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
 CONSUMER_TIMEOUT = "x-consumer-timeout"
+MAX_LENGTH, OVERFLOW = "x-max-length", "x-overflow"
 MAX_PRIORITY, PRIORITY_MAX = "x-max-priority", 255
 MS_MAX = 1 << 53  # so that any time plus it is a time
 EXPIRY_MS_MAX = 10 * 365 * 86_400_000  # RabbitMQ's bound of x-message-ttl and x-expires
 INTEGERS = frozenset(("byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"))
-NOT_SERVED = (
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
-)
 
 
 class ArgumentCodec(Protocol):
@@ -59,11 +55,15 @@ def _any_integer(kind: str, value: Any) -> str | None:
     return None if kind in INTEGERS else f'"expected integer, got {kind}"'
 
 
+def _natural(kind: str, value: Any) -> str | None:
+    """What is wrong with a number that may be 0, and as large as it likes, or None."""
+    wrong = _any_integer(kind, value)
+    return f"{{value_negative,{value}}}" if wrong is None and value < 0 else wrong
+
+
 def _integer(kind: str, value: Any) -> str | None:
     """What is wrong with a number that may be 0, or None."""
-    wrong = _any_integer(kind, value)
-    if wrong is None and value < 0:
-        wrong = f"{{value_negative,{value}}}"
+    wrong = _natural(kind, value)
     if wrong is None and value > MS_MAX:
         wrong = f"{{value_too_big,{value}}}"
     return wrong
@@ -145,7 +145,9 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     "x-message-deduplication": _flag,
     "x-delivery-limit": _any_integer,  # as from RabbitMQ 4.0 below 0 = no limit; before, any value was taken
     MAX_AGE: check_max_age,
-    MAX_BYTES: _integer,
+    MAX_LENGTH: _natural,
+    MAX_BYTES: _natural,
+    OVERFLOW: _one_of(("drop-head", "reject-publish", "reject-publish-dlx"), "invalid_overflow"),
     "x-stream-max-segment-size-bytes": _integer,
     "x-stream-filter-size-bytes": _integer,
     "x-initial-cluster-size": _positive,
@@ -153,7 +155,7 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
         ("client-local", "balanced", "random", "least-leaders"), "invalid_queue_locator_arg"
     ),
 }
-COMPARED = (*CHECKS, *NOT_SERVED)
+COMPARED = tuple(CHECKS)
 
 
 def _check_value(codec: ArgumentCodec, arguments: dict[str, Any], name: str, title: str) -> None:
@@ -174,9 +176,6 @@ def check_queue_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title
     if DEAD_LETTER_KEY in arguments and DEAD_LETTER_EXCHANGE not in arguments:
         raise PreconditionFailed(f"invalid arg '{DEAD_LETTER_KEY}' for {title}: routing_key_but_no_dlx_defined")
     check_names(title, queue_type, arguments)
-    for name in NOT_SERVED:
-        if name in arguments and not (name == MAX_BYTES and queue_type == STREAM):
-            raise PreconditionFailed(f"invalid arg '{name}' for {title}: not served by this version yet")
 
 
 def check_consumer_arguments(codec: ArgumentCodec, arguments: dict[str, Any], title: str, queue_type: str) -> None:

@@ -27,12 +27,13 @@ class Loaded(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A message that is not done: where it is in the queue, where its record lies, its tags code, returns = how often
-    it came back."""
+    """A message that is not done: where it is in the queue, where its record lies, its body's size, its tags code,
+    returns = how often it came back."""
 
     offset: int
     log_offset: int
     size: int
+    body_size: int
     code: int
     returns: int
 
@@ -82,7 +83,7 @@ def _units(state: Loaded, queue_id: int) -> Iterator[Unit]:
         while offset < after:
             if not cursor.is_done(offset) and index.find(offset) == FOUND:
                 returns = 0 if slot.counts is None else slot.counts.of(offset)
-                yield Unit(offset, index.log_offset, index.size, index.code, returns)
+                yield Unit(offset, index.log_offset, index.size, index.body_size, index.code, returns)
             offset += 1
         if not was_loaded and number in index.stored:
             index.unload(number)
@@ -91,5 +92,6 @@ def _units(state: Loaded, queue_id: int) -> Iterator[Unit]:
 def _of(unit: Unit | None) -> str:
     if unit is None:
         return "no more"
-    place = f"message {unit.offset} at log offset {unit.log_offset} ({unit.size} bytes, tags code {unit.code}"
+    sizes = f"{unit.size} bytes, body {unit.body_size}"
+    place = f"message {unit.offset} at log offset {unit.log_offset} ({sizes}, tags code {unit.code}"
     return f"{place}, came back {unit.returns} times)" if unit.returns else f"{place})"

@@ -26,10 +26,11 @@ cdef class Replay:
     cdef set _gone
     cdef object _state, _load, _spill
     cdef readonly long long records, units
-    cdef long long _units_kept
+    cdef long long _units_kept, _stored_at
+    cdef Py_ssize_t _stored_body
     cdef Slot _memo
     cpdef Slot slot(self, long long queue_id)
     cpdef record(self, View view)
     cdef _settle(self, long long queue_id, long long offset)
-    cpdef place(self, long long offset, Py_ssize_t size, long long[::1] places)
+    cpdef place(self, long long offset, Py_ssize_t size, Py_ssize_t body_size, long long[::1] places)
     cpdef done(self, bytes body)

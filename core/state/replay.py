@@ -142,6 +142,8 @@ class Replay:
         self._spill = spill
         self.records = self.units = self._units_kept = 0
         self._memo = None
+        self._stored_at = -1  # of the last message, which its links follow
+        self._stored_body = 0
 
     @cython.ccall
     def slot(self, queue_id: cython.longlong) -> Slot:
@@ -173,7 +175,9 @@ class Replay:
         """Apply one record."""
         self.records += 1
         if view.kind == STORE:
-            self.place(view.offset, view.size, view.places())
+            places = view.places()
+            self._stored_at, self._stored_body = view.offset, view.content_size()
+            self.place(view.offset, view.size, self._stored_body, places)
             moved: tuple = view.moved_from()
             if moved is not None:
                 self._settle(moved[0], moved[1])
@@ -183,7 +187,8 @@ class Replay:
             self._state(view.body(), view.offset)
         elif view.kind == LINK:
             linked: tuple = view.link()
-            self.place(linked[0], linked[1], linked[2])
+            assert linked[0] == self._stored_at, f"link at {view.offset}: its message is not the one before it"
+            self.place(linked[0], linked[1], self._stored_body, linked[2])
 
     @cython.cfunc
     def _settle(self, queue_id: cython.longlong, offset: cython.longlong):
@@ -195,7 +200,13 @@ class Replay:
                 slot.index.trim(slot.cursor.floor)
 
     @cython.ccall
-    def place(self, offset: cython.longlong, size: cython.Py_ssize_t, places: cython.longlong[::1]):
+    def place(
+        self,
+        offset: cython.longlong,
+        size: cython.Py_ssize_t,
+        body_size: cython.Py_ssize_t,
+        places: cython.longlong[::1],
+    ):
         """The message at that log offset entered these queues: flat triples (queue id, queue offset, tags code)."""
         at: cython.Py_ssize_t = 0
         count: cython.Py_ssize_t = len(places)
@@ -206,7 +217,7 @@ class Replay:
                 index: Index = slot.index
                 if unit < index.end and unit >= index.begin and not index.loaded(unit):
                     self._reload(slot, unit // 512)
-                index.put(unit, offset, size, places[at + 2])
+                index.put(unit, offset, size, body_size, places[at + 2])
                 slot.expires(places[at + 2], unit)
                 self.units += 1
                 self._units_kept += 1

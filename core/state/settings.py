@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from core.state.arguments import MS_MAX, NOT_SERVED
+from core.state.arguments import MS_MAX
 
 DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX = "drop-head", "reject-publish", "reject-publish-dlx"
 
@@ -35,6 +35,16 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_age: str | None = None  # of a stream: `7D`
     deduplication: bool = False
     consumer_timeout_ms: int = -1  # -1 = as the configuration says
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a full queue refuses what comes, instead of dropping its head."""
+        return self.overflow != DROP_HEAD
+
+    @property
+    def buries_refused(self) -> bool:
+        """Whether what is refused goes to the dead letter exchange."""
+        return self.overflow == REJECT_PUBLISH_DLX
 
     @property
     def dead_letter(self) -> tuple[str, bytes | None] | None:
@@ -132,11 +142,6 @@ INERT = {  # what RabbitMQ knows and nothing comes of here: mirrors, modes, plac
     "ha-sync-mode": _choice("", _anything, "ha-sync-mode value"),
 }
 SETTINGS |= INERT
-
-
-def is_served(key: str) -> bool:
-    """Whether this version does what a policy's key asks for."""
-    return _argument(key) not in NOT_SERVED
 
 
 def _argument(key: str) -> str:

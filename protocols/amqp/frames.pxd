@@ -13,3 +13,4 @@ cdef class FrameWriter(Peer):
     cdef _body_part(self, int channel, bytes part, Py_ssize_t start, Py_ssize_t size)
     cdef deliver(self, int channel, bytes tag, long long delivery_tag, bint redelivered, Message message)
     cdef ack(self, int channel, long long delivery_tag, bint multiple)
+    cdef nack(self, int channel, long long delivery_tag)

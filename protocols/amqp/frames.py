@@ -144,3 +144,16 @@ class FrameWriter(Peer):
         wr64(p, at + 11, delivery_tag)
         wr8(p, at + 19, 1 if multiple else 0)
         wr8(p, at + 20, 0xCE)
+
+    @cython.cfunc
+    def nack(self, channel: cython.int, delivery_tag: cython.longlong):
+        """basic.nack (60, 120): a message that was not taken in."""
+        at: cython.Py_ssize_t = self.reserve(21)
+        p: cython.p_uchar = self._out
+        wr8(p, at, 1)
+        wr16(p, at + 1, channel)
+        wr32(p, at + 3, 13)
+        wr32(p, at + 7, (60 << 16) | 120)
+        wr64(p, at + 11, delivery_tag)
+        wr8(p, at + 19, 0)
+        wr8(p, at + 20, 0xCE)

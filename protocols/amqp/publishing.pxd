@@ -37,7 +37,7 @@ cdef class Publishing(Waiter):
     cdef bint _listed
     cdef readonly long long next_seq, acked
     cdef long long _ready_hi, _waited_hi
-    cdef list _singles
+    cdef list _singles, _refused, _nacked
     cdef public Transaction transaction
     cpdef long long mark(self) except? -1
     cpdef committed(self, long long mark)

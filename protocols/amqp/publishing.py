@@ -1,7 +1,8 @@
 """basic.publish on one channel: content assembly, routing with a memo, returns and confirms.
 
 Confirms are coalesced: what may be confirmed at the end of a turn is one basic.ack with `multiple`, and what waits for
-the disk is one mark per batch of the log. A message that waits for nothing behind one that does is acked by itself.
+the disk is one mark per batch of the log. A message that waits for nothing behind one that does is acked by itself. One
+that a full queue refused is nacked, at once, and no ack with `multiple` says otherwise of it later.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Publishing(Waiter):
         self._parts = None
         self.next_seq = 1
         self.acked = self._ready_hi = self._waited_hi = 0
-        self._singles = []
+        self._singles, self._refused, self._nacked = [], [], []
         self.transaction = None
 
     @cython.cfunc
@@ -306,12 +307,14 @@ class Publishing(Waiter):
             self._waited_hi = number
             if self.batch_no != self.log.batch_no:
                 self.log.wait(self)
-        elif self._waited_hi > self.acked:
-            self._singles.append(number)
-            self._list()
-        else:
+            return
+        if result == 3:
+            self._refused.append(number)
+        if self._waited_hi <= self.acked:
             self._ready_hi = number
-            self._list()
+        elif result != 3:
+            self._singles.append(number)
+        self._list()
 
     @cython.ccall
     @cython.exceptval(-1, check=True)
@@ -340,6 +343,13 @@ class Publishing(Waiter):
         self._listed = False
         if not self.confirming:
             return
+        if self._refused:
+            for number in self._refused:
+                self.output.nack(self.channel, number)
+                self._nacked.append(number)
+            self._refused = []
+        if self._nacked:
+            self._ack_between()
         if self._ready_hi > self.acked:
             self.output.ack(self.channel, self._ready_hi, self._ready_hi - self.acked > 1)
             self.acked = self._ready_hi
@@ -348,6 +358,14 @@ class Publishing(Waiter):
                 if number > self.acked:
                     self.output.ack(self.channel, number, False)
             self._singles = []
+
+    def _ack_between(self) -> None:
+        """Confirm up to each number that was nacked, so that no ack with `multiple` begins before it."""
+        while self._nacked and self._nacked[0] <= self._ready_hi:
+            number = self._nacked.pop(0)
+            if number - 1 > self.acked:
+                self.output.ack(self.channel, number - 1, number - 1 - self.acked > 1)
+            self.acked = number
 
     @property
     def active(self) -> bool:

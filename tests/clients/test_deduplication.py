@@ -55,6 +55,20 @@ def test_an_exchange_routes_a_key_once_and_what_has_none_always(channel, exchang
     assert bodies(channel, exchange) == []  # also when the message is gone
 
 
+def test_what_a_full_queue_refused_may_be_sent_again(channel, name, publish):
+    channel.exchange_declare(name, KIND, auto_delete=True, arguments={"x-cache-size": 10})
+    full = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    channel.queue_declare(name, exclusive=True, arguments=full)
+    channel.queue_bind(name, name)
+    publish(name, "", "a", b"a")
+    with pytest.raises(pika.exceptions.NackError):
+        publish(name, "", "b", b"b")
+    assert bodies(channel, name) == [b"a"]
+    publish(name, "", "b", b"b")
+    publish(name, "", "b", b"again")
+    assert bodies(channel, name) == [b"b"]
+
+
 def test_keys_of_another_type_are_other_keys(channel, name, publish):
     channel.exchange_declare(name, KIND, auto_delete=True, arguments={"x-cache-size": "10"})
     channel.queue_declare(name, exclusive=True)

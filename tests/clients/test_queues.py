@@ -13,12 +13,6 @@ from tests.clients.deliveries import Inbox, depth, drain, fill, pump
 from tests.clients.raw import METHOD, encode_frame
 
 TTL_MS = 300
-LATER_ARGUMENTS = [
-    {"x-max-length": 5},
-    {"x-max-length-bytes": 500},
-    {"x-overflow": "reject-publish"},
-    {"x-delivery-limit": 3},
-]
 
 
 def exists(connection, queue) -> bool:
@@ -251,14 +245,3 @@ def test_arguments_are_equal_as_numbers_whatever_their_width(raw, name):
     for encoded in (b"i" + struct.pack(">I", 100), b"l" + struct.pack(">q", 100)):
         declare_with_ttl(client, name, encoded)
     client.call(spec.Queue.Delete(queue=name), spec.Queue.DeleteOk)
-
-
-@pytest.mark.ours
-@pytest.mark.parametrize("arguments", LATER_ARGUMENTS, ids=lambda each: next(iter(each)))
-def test_arguments_that_are_not_carried_out_yet_are_refused_by_name(connection, channel, name, arguments):
-    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refusal:
-        channel.queue_declare(name, durable=True, arguments=arguments)
-    assert refusal.value.reply_code == 406
-    assert refusal.value.reply_text.startswith("PRECONDITION_FAILED - ")
-    assert next(iter(arguments)) in refusal.value.reply_text
-    assert not exists(connection, name)

@@ -86,7 +86,6 @@ def test_a_redeclare_of_the_same_is_the_same_queue_whatever_the_width_of_numbers
         ({"x-queue-type": 1}, "'x-queue-type' for {}: {{unacceptable_type,signedint}}"),
         ({"x-queue-mode": "odd"}, "'x-queue-mode' for {}: \"unsupported queue mode 'odd'\""),
         ({"x-queue-version": 3}, "'x-queue-version' for {}: \"unsupported queue version '3'\""),
-        ({"x-max-length": 5}, "'x-max-length' for {}: not served by this version yet"),
         ({"x-single-active-consumer": "a"}, "'x-single-active-consumer' for {}: {{unacceptable_type,longstr}}"),
         ({"x-single-active-consumer": 1}, "'x-single-active-consumer' for {}: {{unacceptable_type,signedint}}"),
         ({"x-dead-letter-routing-key": "d"}, "'x-dead-letter-routing-key' for {}: routing_key_but_no_dlx_defined"),

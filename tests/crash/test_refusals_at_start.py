@@ -47,19 +47,34 @@ def state_folder(broker: Broker):
     return found
 
 
+def set_format(broker: Broker, number: int) -> None:
+    """Have a stopped broker's store say that it is of that format."""
+    with lmdb.open(str(state_folder(broker)), max_dbs=8) as store:
+        table = store.open_db(b"meta")
+        with store.begin(write=True, db=table) as transaction:
+            transaction.put(FORMAT_KEY, b"%d" % number)
+
+
 def test_a_store_of_a_newer_version(broker):
     broker.start()
     declare(broker.port, "q")
     publish(broker.port, "q", [b"kept"])
     broker.stop()
-    folder = state_folder(broker)
-    with lmdb.open(str(folder), max_dbs=8) as store:
-        table = store.open_db(b"meta")
-        with store.begin(write=True, db=table) as transaction:
-            transaction.put(FORMAT_KEY, b"%d" % (FORMAT + 1))
-    refused(broker, str(folder), "newer")
+    set_format(broker, FORMAT + 1)
+    refused(broker, str(state_folder(broker)), "newer")
     delete_state(broker)  # what the line advises
     broker.start()
+    assert contents(broker.port, "q") == [b"kept"]
+
+
+def test_a_store_of_an_older_version_is_rebuilt_from_the_log(broker):
+    broker.start()
+    declare(broker.port, "q")
+    publish(broker.port, "q", [b"kept"])
+    broker.stop()
+    set_format(broker, FORMAT - 1)
+    broker.start()
+    assert f"written by an older version (format {FORMAT - 1}" in broker.log
     assert contents(broker.port, "q") == [b"kept"]
 
 

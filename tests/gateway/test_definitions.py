@@ -205,10 +205,6 @@ REFUSED = [
         "$.policies[0]: policy 'p' in vhost '/': "
         '[{<<"federation-upstream-set">>,<<"all">>}] are not recognised policy settings',
     ),
-    (
-        {"policies": [{**POLICY, "definition": {"max-length": 5}}]},
-        "$.policies[0]: policy 'p' in vhost '/': this version does not serve max-length yet",
-    ),
     ({"policies": [{**POLICY, "pattern": "("}]}, "$.policies[0]: policy 'p' in vhost '/': '(' is not a regular expr"),
     ({"policies": [{**POLICY, "apply-to": "x"}]}, "$.policies[0]: policy 'p' in vhost '/': apply-to 'x' unrecognised;"),
     (

@@ -32,8 +32,8 @@ def units_in_turn() -> None:
     """8.1: replay puts a unit behind the last one, not at the offset that its record says."""
     honest = Index.put
 
-    def put(self: Any, offset: int, log_offset: int, size: int, code: int) -> None:
-        honest(self, max(offset, self.end), log_offset, size, code)
+    def put(self: Any, offset: int, log_offset: int, size: int, body_size: int, code: int) -> None:
+        honest(self, max(offset, self.end), log_offset, size, body_size, code)
 
     Index.put = put
 

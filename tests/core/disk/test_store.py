@@ -58,7 +58,7 @@ def test_a_transaction_that_does_not_fit_changes_nothing(tmp_path):
 def test_a_newer_format_is_refused_with_what_to_do(store, tmp_path):
     store.commit({"meta": [(b"format", b"%d" % (FORMAT + 1))]}, {}, {})
     store.close()
-    with pytest.raises(StoreRefused, match=r"newer version \(format 2, this one reads up to 1\).*delete the directory"):
+    with pytest.raises(StoreRefused, match=r"newer version \(format 3, this one reads up to 2\).*delete the directory"):
         store.open()
     assert os.path.exists(tmp_path / "state" / "data.mdb")
 

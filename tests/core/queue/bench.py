@@ -47,8 +47,8 @@ class Bench:
         self.turn.settled = []
         self.log.submit()
 
-    def queue(self, durable=True, ttl_ms=-1, name="q"):
-        queue = Queue((7, b"/", name), durable, self.turn, self.log.tail)
+    def queue(self, durable=True, ttl_ms=-1, name="q", kind=Queue):
+        queue = kind((7, b"/", name), durable, self.turn, self.log.tail)
         queue.configure(QueueSettings(ttl_ms=ttl_ms))
         queue.wake_at = self.wake_at
         queue.cold = lambda queue, offset: self.cold.append((queue, offset))

@@ -42,7 +42,7 @@ class Queue:
         self.finished = []
         self.expires = 0
         for n in range(units):
-            self.index.put(n, n * 1000, size, 0)
+            self.index.put(n, n * 1000, size, 0, 0)
 
     def read_finished(self, messages):
         self.finished.append(messages)

@@ -294,7 +294,7 @@ def test_after_recovery_everything_not_done_is_ready_and_may_have_been_delivered
 def test_a_unit_that_retention_removed_reads_as_done(bench):
     queue = bench.queue()
     fill(bench, queue, 2)
-    queue.index.put(5, 1, 0, 0)  # size 0: three units nobody wrote, and one that is absent
+    queue.index.put(5, 1, 0, 0, 0)  # size 0: three units nobody wrote, and one that is absent
     queue.ready = 6
     taker = consume(queue)
     bench.run()

@@ -46,7 +46,7 @@ class QueueUse(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.bench = Bench(tail_bytes=self.tail_bytes)
-        self.queue = self.bench.queue(self.durable)
+        self.queue = self.make_queue()
         self.queue.ring.single = self.single
         self.holder = None
         self.levels = {}
@@ -56,7 +56,10 @@ class QueueUse(RuleBasedStateMachine):
         self.all, self.expiries = {}, {}
         self.ready, self.held, self.returned = set(), {}, set()
         self.consumers, self.gone, self.parked = [], [], []
-        self.expired = self.acked = 0
+        self.expired = self.acked = self.dropped = 0
+
+    def make_queue(self):
+        return self.bench.queue(self.durable)
 
     def order(self):
         """What is ready, in the order of delivery."""
@@ -235,7 +238,7 @@ class QueueUse(RuleBasedStateMachine):
             taker.settle(offset)
             self.acked += 1
         self.held.clear()
-        assert self.ready == set() and self.acked + self.expired == len(self.all)
+        assert self.ready == set() and self.acked + self.expired + self.dropped == len(self.all)
         assert (self.queue.cursor.floor, self.queue.cursor.done_above) == (len(self.all), 0)
         assert self.queue.bytes_held == 0
         assert self.queue.overtaking is None or not self.queue.overtaking.gone and not self.queue.overtaking.late

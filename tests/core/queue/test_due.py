@@ -62,7 +62,7 @@ def test_a_chunk_of_the_index_fills_it():
     index, cursor, heap = Index(), Cursor(), DueHeap()
     for offset in range(20):
         if offset != 7:  # absent
-            index.put(offset, 1000 * offset, 99, 500 - offset)
+            index.put(offset, 1000 * offset, 99, 1, 500 - offset)
     cursor.settle(3)
     heap.fill(index.chunk_bytes(0), 0, cursor)
     assert drained(heap) == [(500 - offset, offset) for offset in range(19, -1, -1) if offset not in (3, 7)]

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from core.queue.index import ABSENT, CHUNK_BYTES, CHUNK_UNITS, CODE_MAX, FOUND, NOT_LOADED, Index
 
 OFFSETS = st.one_of(st.integers(0, 1700), st.sampled_from([0, 511, 512, 1023, 1024, 1535]))
-UNITS = st.tuples(st.integers(0, CODE_MAX), st.integers(1, (1 << 31) - 1), st.integers(0, CODE_MAX))
+UNITS = st.builds(
+    lambda log_offset, body_size, overhead, code: (log_offset, body_size + overhead, body_size, code),
+    st.integers(0, (1 << 48) - 1),
+    st.integers(0, (1 << 31) - 1),
+    st.integers(1, 0xFFFF),
+    st.integers(0, CODE_MAX),
+)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), OFFSETS, UNITS),
@@ -77,7 +83,7 @@ class Model:
             elif unit is None:
                 assert found == ABSENT
             else:
-                assert found == FOUND and (index.log_offset, index.size, index.code) == unit
+                assert found == FOUND and (index.log_offset, index.size, index.body_size, index.code) == unit
 
 
 @given(STEPS)
@@ -97,32 +103,38 @@ def test_it_is_a_dict_of_units_wherever_its_chunks_are(steps):
 def test_replay_may_come_in_any_order_and_twice(order, first):
     index = Index(first)
     for offset in [*order, *order]:
-        index.put(first + offset, 1000 + offset, 20, offset)
+        index.put(first + offset, 1000 + offset, 20, 5, offset)
     assert (index.begin, index.end) == (first, first + 40)
     for offset in order:
         assert index.find(first + offset) == FOUND and index.log_offset == 1000 + offset
 
 
-def test_a_unit_is_rocketmqs():
+@pytest.mark.parametrize(
+    ("body_size", "overhead"), [(0x0A0B0C0D - 0x0102, "0102"), (0x0A0B0C0D, "0000"), (0, "ffff")]
+)
+def test_a_unit_is_rocketmqs_with_the_overhead_above_the_log_offset(body_size, overhead):
     index = Index()
-    index.put(1, 0x0102030405060708, 0x0A0B0C0D, 0x1112131415161718)
-    assert index.chunk_bytes(0)[20:40].hex() == "01020304050607080a0b0c0d1112131415161718"
+    index.put(1, 0x030405060708, 0x0A0B0C0D, body_size, 0x1112131415161718)
+    assert index.chunk_bytes(0)[20:40].hex() == overhead + "0304050607080a0b0c0d1112131415161718"
+    assert index.find(1) == FOUND
+    assert (index.log_offset, index.size, index.code) == (0x030405060708, 0x0A0B0C0D, 0x1112131415161718)
+    assert index.body_size == (body_size or 0x0A0B0C0D - 0xFFFF)
 
 
 def test_a_full_chunk_asks_to_be_stored_and_a_stored_one_again_when_it_changes():
     index = Index()
     for offset in range(CHUNK_UNITS):
         assert index.unstored == set()
-        index.put(offset, 1, 1, 0)
+        index.put(offset, 1, 1, 0, 0)
     assert index.unstored == {0}
     index.stored, index.unstored = {0}, set()
-    index.put(5, 2, 2, 0)
+    index.put(5, 2, 2, 0, 0)
     assert index.unstored == {0}
 
 
 def test_the_chunk_that_fills_stays_in_memory():
     index = Index()
-    index.put(0, 1, 1, 0)
+    index.put(0, 1, 1, 0, 0)
     index.stored.add(0)
     index.unload(0)
     assert index.loaded(0) and index.find(0) == FOUND
@@ -131,7 +143,7 @@ def test_the_chunk_that_fills_stays_in_memory():
 def test_what_is_loaded_never_replaces_newer_units():
     index = Index()
     for offset in range(CHUNK_UNITS + 1):
-        index.put(offset, offset, 1, 0)
+        index.put(offset, offset, 1, 0, 0)
     index.load(0, bytes(CHUNK_BYTES))
     assert index.find(7) == FOUND
     index.trim(CHUNK_UNITS)
@@ -148,10 +160,10 @@ def test_an_extent_from_a_checkpoint_waits_for_its_chunks():
 @pytest.mark.parametrize("begin", [5, 512, 10_000])
 def test_trimming_beyond_the_end_moves_the_end(begin):
     index = Index()
-    index.put(0, 1, 1, 0)
+    index.put(0, 1, 1, 0, 0)
     index.trim(begin)
     assert (index.begin, index.end) == (begin, begin)
-    index.put(begin, 2, 2, 0)
+    index.put(begin, 2, 2, 0, 0)
     assert index.find(begin) == FOUND
 
 
@@ -160,7 +172,7 @@ def test_a_queue_of_few_messages_takes_little_memory():
     try:
         indexes = [Index() for _ in range(1000)]
         for index in indexes:
-            index.put(0, 4096, 100, 0)
+            index.put(0, 4096, 100, 5, 0)
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -80,7 +80,7 @@ def test_a_message_above_the_queues_highest_level_counts_as_of_it(top, priority)
 @given(st.integers(0, 255), st.integers(0, (1 << EXPIRY_BITS) - 1), st.integers(0, 511))
 def test_a_unit_tells_its_level_whatever_its_expiry(level, expires, at):
     index = Index()
-    index.put(at, 77, 5, level << EXPIRY_BITS | expires)
+    index.put(at, 77, 5, 1, level << EXPIRY_BITS | expires)
     units = index.chunk_bytes(0)
     assert level_in(units, at) == level
     assert [level_in(units, each) for each in {0, 511} - {at}] == [-1] * len({0, 511} - {at})

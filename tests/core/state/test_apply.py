@@ -58,7 +58,7 @@ class Replayed:
     def units(self, queue_id, *offsets):
         for offset in offsets:
             self.offset += 100
-            self.replay.place(self.offset, 90, array("q", (queue_id, offset, 0)))
+            self.replay.place(self.offset, 90, 1, array("q", (queue_id, offset, 0)))
 
 
 VHOST = VhostFact(name="/")
