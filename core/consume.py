@@ -22,6 +22,7 @@ SLOTS_MIN = 16
 DONE = cython.declare(cython.int, 0)  # what becomes of a delivery
 BACK = cython.declare(cython.int, 1)
 REJECTED = cython.declare(cython.int, 2)
+RETURNED = cython.declare(cython.int, 3)  # as BACK, but nobody asked for it
 
 
 @cython.final
@@ -208,6 +209,8 @@ class Unacked:
         if fate == DONE:
             consumer.queue.acknowledge(offset)
         elif fate == BACK:
+            consumer.queue.requeue(offset)
+        elif fate == RETURNED:
             consumer.queue.give_back(offset)
         else:
             consumer.queue.reject(offset)
@@ -235,5 +238,5 @@ class Unacked:
         return self._consumers[slot], self._times[slot]
 
     def return_all(self) -> int:
-        """Requeue everything unsettled: the channel closes, or basic.recover."""
-        return self.give_back(0, True) if self.count else 0
+        """Requeue everything unsettled: the channel closes, or basic.recover. Returns how many."""
+        return self._settle_all(0, True, RETURNED) if self.count else 0

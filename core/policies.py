@@ -27,16 +27,18 @@ APPLY_TO = {  # what a policy may apply to -> kinds of object, and of queue
 }
 
 _STREAM_ONLY = ("max-age", "stream-max-segment-size-bytes", "initial-cluster-size")
+_QUORUM_ONLY = ("delivery-limit", "delayed-retry-type", "delayed-retry-min", "delayed-retry-max")
 _MIRRORED_ONLY = (
     *("ha-mode", "ha-params", "ha-promote-on-failure", "ha-promote-on-shutdown", "ha-sync-mode"),
     *("queue-mode", "queue-master-locator"),
 )
 UNFIT = {  # what a policy may not ask for, or it does not match a queue of that type (RabbitMQ 3.10's capabilities)
-    CLASSIC: frozenset((*_STREAM_ONLY, "queue-leader-locator", "delivery-limit", "dead-letter-strategy")),
+    CLASSIC: frozenset((*_STREAM_ONLY, *_QUORUM_ONLY, "queue-leader-locator", "dead-letter-strategy")),
     QUORUM: frozenset((*_STREAM_ONLY, *_MIRRORED_ONLY)),
     STREAM: frozenset(
         (
-            *(*_MIRRORED_ONLY, "expires", "message-ttl", "max-length", "overflow", "delivery-limit"),
+            *(*_MIRRORED_ONLY, "expires", "message-ttl", "max-length", "overflow"),
+            *_QUORUM_ONLY,
             *("dead-letter-exchange", "dead-letter-routing-key", "dead-letter-strategy"),
             *("max-in-memory-length", "max-in-memory-bytes", "consumer-timeout"),
             "x-message-deduplication",

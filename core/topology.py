@@ -200,7 +200,7 @@ class Topology:
         if if_unused and queue.consumers:
             raise PreconditionFailed(f"{queue_title(vhost, name)} in use")
         of_stream = self._model.fact_of(queue).queue_type == STREAM  # whose messages RabbitMQ does not count here
-        if if_empty and queue.ready and not of_stream:
+        if if_empty and queue.ready + queue.delayed and not of_stream:
             raise PreconditionFailed(f"{queue_title(vhost, name)} not empty")
         count: int = queue.ready
         self._delete_queues(vhost, [queue])

@@ -39,7 +39,8 @@ class BrokerCollector:
 
     def _messages(self) -> Iterator[Metric]:
         broker = self._broker
-        ready = unacked = consumers = delivered = acked = redelivered = expired = dropped = refused = held = 0
+        ready = unacked = consumers = delivered = acked = redelivered = 0
+        expired = dropped = refused = held = waiting = 0
         for vhost in broker.model.vhosts.values():
             for queue in vhost.queues.values():
                 ready += queue.ready
@@ -52,6 +53,7 @@ class BrokerCollector:
                 dropped += queue.dropped
                 refused += queue.refused
                 held += queue.bytes_held
+                waiting += queue.delayed
         gone = broker.metrics
         yield gauge("rabbitmq_queue_messages_ready", "Messages ready for delivery", ready)
         yield gauge("rabbitmq_queue_messages_unacked", "Messages delivered and not acknowledged", unacked)
@@ -72,6 +74,7 @@ class BrokerCollector:
         text = "Channels closed because a delivery was not acknowledged in time"
         yield counter("mq_consumer_timeouts", text, gone.consumer_timeouts)
         delays = broker.delays
+        yield gauge("mq_messages_waiting_for_retry", "Messages that came back and wait to be tried again", waiting)
         yield gauge("mq_messages_delayed", "Messages that wait for their time", delays.count())
         yield counter("mq_delayed_messages_fired", "Delayed messages whose time came", delays.fired)
         yield counter("mq_delayed_messages_cancelled", "Delayed messages that were cancelled", delays.cancelled)

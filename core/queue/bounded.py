@@ -128,7 +128,9 @@ class Bounded(Expiring):
         """Whether what is not done is ready, not unacknowledged or on its way out; `back` = what came back."""
         if self.levels is not None or self.overtaking is not None:
             return self._is_ready(offset)
-        return offset >= self.next or offset in back
+        if offset >= self.next:
+            return not self.aside or offset not in self.aside
+        return offset in back
 
     @cython.cfunc
     @cython.exceptval(-1)

@@ -7,6 +7,7 @@ cdef class Source(Servable):
     cpdef acknowledge(self, long long offset)
     cpdef reject(self, long long offset)
     cpdef give_back(self, long long offset)
+    cpdef requeue(self, long long offset)
 
 
 cdef class Gate:

@@ -40,6 +40,11 @@ class Source(Servable):
         """A message that was held unacknowledged is ready again, at its own place, to be marked redelivered."""
         raise NotImplementedError
 
+    @cython.ccall
+    def requeue(self, offset: cython.longlong):
+        """As give_back(), but a client asked for it: what it was to do with the message failed."""
+        raise NotImplementedError
+
 
 @cython.cclass
 class Gate:

@@ -1,4 +1,5 @@
-"""How often the messages of a queue came back: offset -> count, of those that did and are not settled.
+"""How often the messages of a queue came back: offset -> count, of those that did and are not settled, and when those
+that wait may be tried again.
 
 A dict entry costs about 100 bytes, so the memory is bounded by what consumers held and gave back. Counts are absolute:
 the last one stated in the log is the count.
@@ -23,6 +24,7 @@ class Counts:
 
     def __init__(self):
         self._counts = {}
+        self._due = {}  # offset -> epoch ms, of those that wait
         self._changed = set()
         self._sift_at = SIFT_MIN
 
@@ -44,32 +46,53 @@ class Counts:
         self._changed.add(offset)
 
     @cython.ccall
-    def put(self, offset: cython.longlong, count: cython.longlong):
-        """A record or a checkpoint says so."""
+    def wait(self, offset: cython.longlong, ms: cython.longlong):
+        """It came back, and waits until then."""
+        self._due[offset] = ms
+
+    @cython.ccall
+    def waited(self, offset: cython.longlong):
+        """It waits no more."""
+        self._due.pop(offset, None)
+
+    def waiting(self) -> list:
+        """[(offset, epoch ms)] of those that wait."""
+        return list(self._due.items())
+
+    @cython.ccall
+    def put(self, offset: cython.longlong, count: cython.longlong, due_ms: cython.longlong):
+        """A record or a checkpoint says so; due_ms 0 = it does not wait."""
         self._counts[offset] = count
+        if due_ms:
+            self._due[offset] = due_ms
+        else:
+            self._due.pop(offset, None)
 
     @cython.ccall
     def forget(self, offset: cython.longlong):
         """It is settled."""
         if self._counts and self._counts.pop(offset, None) is not None:
             self._changed.discard(offset)
+            if self._due:
+                self._due.pop(offset, None)
 
     @cython.ccall
     def take(self) -> list:
-        """[(offset, count)] of those that changed since the last call, ascending."""
+        """[(offset, count, due ms)] of those that changed since the last call, ascending."""
         changed: set = self._changed
         if not changed:
             return []
         self._changed = set()
-        return [(offset, self._counts[offset]) for offset in sorted(changed)]
+        return [(offset, self._counts[offset], self._due.get(offset, 0)) for offset in sorted(changed)]
 
-    def pairs(self) -> list:
-        """[(offset, count)] of all: what a checkpoint keeps."""
-        return list(self._counts.items())
+    def rows(self) -> list:
+        """[(offset, count, due ms)] of all: what a checkpoint keeps."""
+        return [(offset, count, self._due.get(offset, 0)) for offset, count in self._counts.items()]
 
     def prune(self, cursor: Cursor) -> None:
         """Forget what was settled in another way than one by one."""
         self._counts = {offset: count for offset, count in self._counts.items() if not cursor.is_done(offset)}
+        self._due = {offset: ms for offset, ms in self._due.items() if not cursor.is_done(offset)}
         self._changed &= self._counts.keys()
 
     @cython.ccall

@@ -19,5 +19,7 @@ cdef class Queue(Bounded):
     cdef _hand_out(self, Py_ssize_t count, Py_ssize_t size)
     cpdef int offer(self, Consumer consumer) except? -1
     cpdef give_back(self, long long offset)
+    cpdef requeue(self, long long offset)
+    cdef _again(self, long long offset)
     cpdef wake(self, Consumer consumer)
     cdef int _serve_parked(self, int budget) except? -1

@@ -185,10 +185,22 @@ class Queue(Bounded):
         if self.deleted:
             return
         assert not self.cursor.is_done(offset), f"offset {offset} of queue {self.name} came back and was settled"
+        self._again(offset)
+
+    @cython.ccall
+    def requeue(self, offset: cython.longlong):
+        """As give_back(), but a client asked for it."""
+        self.give_back(offset)
+
+    @cython.cfunc
+    def _again(self, offset: cython.longlong):
+        """What was taken is ready again."""
         if self.levels is not None:
             self.levels.give_back(offset)
-        else:
+        elif offset < self.next:
             heappush(self._returned, offset)
+        if self.aside:
+            self.aside.discard(offset)
         if self.overtaking is not None:
             self.overtaking.came_back(offset)
         self.ready += 1
@@ -245,7 +257,7 @@ class Queue(Bounded):
         if self.stopped:
             self.stopped = self.reading = self._loading = False
         count, end = self.ready, self.end()
-        gone = () if self.overtaking is None else self.overtaking.gone  # some are on their way to be dead letters
+        aside = self.aside or ()
         for offset in self._returned if self.levels is None else list(self.levels.offsets()):
             if self.levels is not None:
                 self.levels.take(offset)
@@ -255,14 +267,14 @@ class Queue(Bounded):
         self._returned = []
         if self.levels is not None:
             self.next = end
-        elif self.durable and self.cursor.floor == self.next < end and not gone:
+        elif self.durable and self.cursor.floor == self.next < end and not aside:
             self.cursor.settle_range(self.next, end)
             self.next = end
             self._progressed()
             if self.keys is not None:
                 self.keys.sift(self.cursor)
         while self.next < end:
-            if self.next not in gone:
+            if self.next not in aside:
                 self.settle(self.next)
             self.next += 1
         self.ready = 0
@@ -276,9 +288,8 @@ class Queue(Bounded):
     def discard(self) -> None:
         """The queue was deleted: what it held is forgotten, and who waits for a message learns that there is none."""
         self.deleted = True
-        self.overtaking = None
-        self.limits = None
-        self.ready = 0
+        self.overtaking = self.aside = self.limits = None
+        self.ready = self.delayed = 0
         self._returned = []
         if self.keys is not None:
             self.keys.clear()

@@ -41,7 +41,7 @@ class Expiring(Stock):
     def _will_expire(self, ms: cython.longlong):
         """The message that just entered expires at `ms`."""
         self._expiring = True
-        if self.ready == 1 and self.unacked == 0:
+        if self.ready == 1 and self.unacked == 0 and self.delayed == 0:
             self.latest = 0
         if self.levels is not None or ms < self.latest:
             self._overtake(ms, self.end() - 1)
@@ -58,7 +58,7 @@ class Expiring(Stock):
         self.overtaking.add(ms, offset, self.durable)
         if self.overtaking.first() == ms:
             self.wake_at(self, ms)
-        self.overtaking.sift(self.cursor, self.ready + self.unacked + self.burying)
+        self.overtaking.sift(self.cursor, self.ready + self.unacked + self.burying + self.delayed)
 
     def restore_overtaking(self, slot: Any, read_chunk: Callable[[int, int], bytes | None]) -> None:
         """After recovery: what expires before something in front of it, as `slot` knows; read_chunk(queue id, number)
@@ -68,7 +68,7 @@ class Expiring(Stock):
         if self.levels is not None:
             numbers = set(range(first, self.index.end // CHUNK_UNITS + 1))
         self.latest = slot.latest
-        if numbers and self.ready:
+        if numbers and self.ready + self.delayed:
             self.overtaking = Overtaking(())
             self.overtaking.restore(self, numbers, read_chunk)
 
@@ -91,7 +91,7 @@ class Expiring(Stock):
                 self.wake_at(self, code)
             if self.overtaking is not None and self.overtaking.first() >= 0:
                 self.wake_at(self, self.overtaking.first())
-        elif self.unacked == 0 and self.burying == 0:
+        elif self.unacked == 0 and self.burying == 0 and self.delayed == 0:
             self._expiring = False
             self.overtaking = None
             self._returned = []
@@ -149,7 +149,7 @@ class Expiring(Stock):
         if self.levels is not None:
             return self.levels.holds(offset)
         if offset >= self.next:
-            return offset not in self.overtaking.gone
+            return not self.aside or offset not in self.aside
         return offset in self.overtaking.back
 
     @cython.cfunc

@@ -5,7 +5,7 @@ from core.queue.due cimport DueHeap
 cdef class Overtaking:
     cdef DueHeap heap
     cdef readonly set chunks
-    cdef readonly set back, gone, late
+    cdef readonly set back, late
     cpdef add(self, long long ms, long long offset, bint durable)
     cpdef long long first(self) except? -2
     cpdef long long pop(self) except? -2

@@ -34,7 +34,6 @@ class Overtaking:
     """One queue's. chunks: numbers of the chunks of its index that hold such units.
 
     back  offsets that came back and are ready again: only the queue without levels needs it
-    gone  offsets that were taken out of the middle, and are on their way to the dead letter exchange
     late  offsets whose time came while they were out
     """
 
@@ -42,7 +41,6 @@ class Overtaking:
         self.heap = DueHeap()
         self.chunks = set()
         self.back = set(returned)
-        self.gone = set()
         self.late = set()
 
     @property
@@ -80,8 +78,6 @@ class Overtaking:
     @cython.ccall
     def settled(self, offset: cython.longlong):
         """It is done."""
-        if self.gone:
-            self.gone.discard(offset)
         if self.late:
             self.late.discard(offset)
 

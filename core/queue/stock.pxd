@@ -31,7 +31,9 @@ cdef class Stock(Source):
     cdef readonly Limits limits
     cdef public long long next, redelivered_below
     cdef list _returned
+    cdef readonly set aside
     cdef public Py_ssize_t ready, unacked
+    cdef readonly Py_ssize_t delayed
     cdef public long long ttl_ms
     cdef Turn turn
     cdef Tail tail

@@ -43,7 +43,8 @@ class Stock(Source):
     it fills `ahead`, clears `reading` and activates the queue. dead_letter = (exchange, routing key or None) or
     None, `letters` takes what goes there, `burying` = how many are on their way. counts: of a quorum queue. keys: of a
     queue that holds each deduplication key once, key_of(header block) gives a message's. overtaking: what expires
-    before something in front of it (expiry.py), or None.
+    before something in front of it (expiry.py), or None. delayed: how many came back and wait to be tried again.
+    aside: offsets that were taken from behind `next`, and are on their way out or wait; or None.
     """
 
     def __init__(self, identity: tuple, durable: bool, turn: Turn, tail: Tail):
@@ -58,9 +59,10 @@ class Stock(Source):
         self.levels = None  # of a queue with priorities: before anything is in it
         self.counts = self.keys = self.key_of = self.overtaking = None
         self.limits = None  # of a queue with length limits
+        self.aside = None
         self.next = self.redelivered_below = 0
         self._returned = []
-        self.ready = self.unacked = 0
+        self.ready = self.unacked = self.delayed = 0
         self.ttl_ms = -1
         self.cold = self.wake_at = self.letters = self.dead_letter = self.settings = None
         self.burying = 0
@@ -138,7 +140,7 @@ class Stock(Source):
             if self.cursor.is_done(self.next):
                 self.next += 1
                 continue
-            if self.overtaking is not None and self.next in self.overtaking.gone:
+            if self.aside and self.next in self.aside:
                 self.next += 1
                 continue
             if self.durable and self.index.find(self.next) == 0:
@@ -207,7 +209,9 @@ class Stock(Source):
         elif self._returned and self._returned[0] == offset:
             heappop(self._returned)
         elif offset > self.next:
-            self.overtaking.gone.add(offset)
+            if self.aside is None:
+                self.aside = set()
+            self.aside.add(offset)
         if self.overtaking is not None:
             self.overtaking.back.discard(offset)
 
@@ -224,6 +228,8 @@ class Stock(Source):
             self.overtaking.settled(offset)
         if self.limits is not None:
             self.limits.settle(offset)
+        if self.aside:
+            self.aside.discard(offset)
         if self.durable:
             self._progressed()
         else:
@@ -243,6 +249,8 @@ class Stock(Source):
                 self.overtaking.settled(offset)
             if self.limits is not None:
                 self.limits.settle(offset)
+            if self.aside:
+                self.aside.discard(offset)
             self._progressed()
 
     @cython.ccall

@@ -18,6 +18,8 @@ TTL, EXPIRES, QUEUE_TYPE, ALTERNATE = "x-message-ttl", "x-expires", "x-queue-typ
 SINGLE_ACTIVE, PRIORITY, STREAM_OFFSET = "x-single-active-consumer", "x-priority", "x-stream-offset"
 CONSUMER_TIMEOUT = "x-consumer-timeout"
 MAX_LENGTH, OVERFLOW = "x-max-length", "x-overflow"
+RETRY_TYPE, RETRY_MIN, RETRY_MAX = "x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max"
+RETRY_TYPES = ("disabled", "all", "failed", "returned")
 MAX_PRIORITY, PRIORITY_MAX = "x-max-priority", 255
 MS_MAX = 1 << 53  # so that any time plus it is a time
 EXPIRY_MS_MAX = 10 * 365 * 86_400_000  # RabbitMQ's bound of x-message-ttl and x-expires
@@ -144,6 +146,9 @@ CHECKS: dict[str, Callable[[str, Any], str | None]] = {
     CONSUMER_TIMEOUT: _positive,
     "x-message-deduplication": _flag,
     "x-delivery-limit": _any_integer,  # as from RabbitMQ 4.0 below 0 = no limit; before, any value was taken
+    RETRY_TYPE: _one_of(RETRY_TYPES, "invalid_delayed_retry_type"),
+    RETRY_MIN: _positive,
+    RETRY_MAX: _positive,
     MAX_AGE: check_max_age,
     MAX_LENGTH: _natural,
     MAX_BYTES: _natural,

@@ -229,7 +229,7 @@ class Checkpointer:
         watermark = max(queue.next, queue.redelivered_below)
         meta = QueueMeta(index.begin, index.end, cursor.floor, watermark, tail, runs_of(stored), cursor.ranges())
         if queue.counts is not None:
-            meta.counts = queue.counts.pairs()
+            meta.counts = queue.counts.rows()
         meta.latest = queue.latest
         if queue.overtaking is not None:
             meta.overtaking = runs_of(queue.overtaking.chunks_from(cursor.floor))

@@ -3,7 +3,8 @@
     (varint queue id, varint n, n * (varint start - end of the range before it, varint length))*
 
 The first range of a queue counts from 0. Acks, purges and expiries all come as such ranges [start, end). A length of 0
-settles nothing: a varint follows, how often the message at that offset has come back until now.
+settles nothing: two varints follow, how often the message at that offset has come back until now, and until when it
+waits before it is tried again (ms since the epoch, 0 = it does not).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ else:
     from core.wire import put_varint, rd_varint, varint_size
 
 BODY_BYTES_MAX = 64 << 10
-RANGE_BYTES_MAX = cython.declare(cython.Py_ssize_t, 20)  # a count is smaller: 9 bytes hold any offset
+RANGE_BYTES_MAX = cython.declare(cython.Py_ssize_t, 28)  # of a count, a range has less: 9 bytes hold any number
 RANGES_AT_ONCE = cython.declare(cython.Py_ssize_t, 100)
 
 
@@ -77,7 +78,7 @@ class DoneWriter:
 
     @cython.ccall
     def add_counts(self, queue_id: cython.longlong, counts: list):
-        """[(offset, how often it came back)] of one queue, ascending."""
+        """[(offset, how often it came back, until when it waits)] of one queue, ascending."""
         first: cython.Py_ssize_t
         for first in range(0, len(counts), RANGES_AT_ONCE):
             self._add_some_counts(queue_id, counts[first : first + RANGES_AT_ONCE])
@@ -93,6 +94,7 @@ class DoneWriter:
             at = put_varint(b, at, offset - last)
             at = put_varint(b, at, 0)
             at = put_varint(b, at, count[1])
+            at = put_varint(b, at, count[2])
             last = offset
         self._at = at
 
@@ -146,8 +148,8 @@ def merged(runs: list) -> list:
 
 
 def read_done(body: bytes) -> list:
-    """[(queue id, [(start, end), ...], [(offset, how often it came back), ...]), ...]. Raises ValueError for what
-    DoneWriter never writes."""
+    """[(queue id, [(start, end), ...], [(offset, how often it came back, until when it waits), ...]), ...]. Raises
+    ValueError for what DoneWriter never writes."""
     b: cython.p_uchar = body
     at: cython.Py_ssize_t = 0
     size: cython.Py_ssize_t = len(body)
@@ -176,8 +178,10 @@ def read_done(body: bytes) -> list:
                 continue
             times: cython.ulonglong = rd_varint(b, at, size)
             at += varint_size(times)
-            if times == 0 or times >> 62:
+            due: cython.ulonglong = rd_varint(b, at, size)
+            at += varint_size(due)
+            if times == 0 or times >> 62 or due >> 62:
                 raise ValueError("a count is none")
-            counts.append((start, times))
+            counts.append((start, times, due))
         found.append((queue_id, runs, counts))
     return found

@@ -103,13 +103,13 @@ class Slot:
             self.chunks.add(offset // 512)
 
     def put_counts(self, counts: list) -> None:
-        """[(offset, how often it came back)]."""
+        """[(offset, how often it came back, until when it waits)]."""
         if self.counts is None:
             self.counts = Counts()
         kept: Counts = self.counts
-        for offset, count in counts:
+        for offset, count, due_ms in counts:
             if not self.cursor.is_done(offset):
-                kept.put(offset, count)
+                kept.put(offset, count, due_ms)
         kept.sift(self.cursor)
 
     def begin_at(self, first: int) -> None:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from core.state.arguments import MS_MAX
+from core.state.arguments import MS_MAX, RETRY_TYPES
 
+RETRY_DISABLED, RETRY_ALL, RETRY_FAILED, RETRY_RETURNED = RETRY_TYPES
 DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX = "drop-head", "reject-publish", "reject-publish-dlx"
 
 
@@ -32,6 +33,9 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_routing_key: str | None = None
     dead_letter_strategy: str = "at-most-once"
     delivery_limit: int = -1  # of a quorum queue
+    retry_type: str = RETRY_DISABLED  # of a quorum queue: what waits when it comes back
+    retry_min_ms: int = -1
+    retry_max_ms: int = -1
     max_age: str | None = None  # of a stream: `7D`
     deduplication: bool = False
     consumer_timeout_ms: int = -1  # -1 = as the configuration says
@@ -120,6 +124,9 @@ SETTINGS: dict[str, Setting] = {
         "dead_letter_strategy", _one_of("at-most-once", "at-least-once"), "dead letter strategy"
     ),
     "delivery-limit": _limit("delivery_limit", "delivery limit"),
+    "delayed-retry-type": _choice("retry_type", _one_of(*RETRY_TYPES), "delayed retry type"),
+    "delayed-retry-min": _choice("retry_min_ms", _number(1), "delayed retry time"),
+    "delayed-retry-max": _choice("retry_max_ms", _number(1), "delayed retry time"),
     "consumer-timeout": _limit("consumer_timeout_ms", "consumer timeout", 1),
     "x-message-deduplication": _choice("deduplication", _flag, "x-message-deduplication value"),
     "alternate-exchange": _choice("", _name, "alternate exchange name"),

@@ -60,7 +60,7 @@ class QueueMeta(msgspec.Struct, array_like=True):
     tail       number of the chunk that fills, -1 = none
     stored     runs [first, after) of the numbers of full chunks
     above      ranges [start, end) done above the floor
-    counts     (offset, how often it came back) of those that did
+    counts     (offset, how often it came back, until when it waits) of those that did
     latest     when all that is there has expired, and
     overtaking runs [first, after) of the numbers of chunks with units that expire before one in front of them
     """
@@ -72,7 +72,7 @@ class QueueMeta(msgspec.Struct, array_like=True):
     tail: int
     stored: list[tuple[int, int]]
     above: list[tuple[int, int]]
-    counts: list[tuple[int, int]] = []
+    counts: list[tuple[int, int, int]] = []
     latest: int = 0
     overtaking: list[tuple[int, int]] = []
 

@@ -12,10 +12,12 @@ from core.errors import PreconditionFailed
 CLASSIC, QUORUM, STREAM = "classic", "quorum", "stream"
 QUEUE_TYPES = (CLASSIC, QUORUM, STREAM)
 _OF_STREAMS = ("x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size")
+_RETRIES = ("x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max")
 NOT_FOR: dict[str, tuple[str, ...]] = {
     CLASSIC: (
         *("x-delivery-limit", "x-dead-letter-strategy", "x-quorum-initial-group-size", "x-queue-leader-locator"),
         *("x-max-in-memory-length", "x-max-in-memory-bytes"),
+        *_RETRIES,
         *_OF_STREAMS,
     ),
     QUORUM: ("x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator", *_OF_STREAMS),
@@ -23,6 +25,7 @@ NOT_FOR: dict[str, tuple[str, ...]] = {
         *("x-message-ttl", "x-expires", "x-max-length", "x-overflow", "x-max-priority", "x-single-active-consumer"),
         *("x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy", "x-delivery-limit"),
         *("x-queue-mode", "x-queue-version", "x-max-in-memory-length", "x-max-in-memory-bytes"),
+        *_RETRIES,
         *("x-quorum-initial-group-size", "x-consumer-timeout", "x-message-deduplication"),
     ),
 }

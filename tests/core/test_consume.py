@@ -10,7 +10,7 @@ from core.clock import Clock
 from core.consume import Unacked
 from core.queue.consumer import Consumer, Gate, Source
 
-ACKED, RETURNED = "acked", "returned"
+ACKED, REQUEUED, RETURNED = "acked", "requeued", "returned"
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.integers(1, 200), st.integers(0, 2)),
@@ -33,6 +33,9 @@ class Queue(Source):
 
     def acknowledge(self, offset):
         self.noted.append((ACKED, offset))
+
+    def requeue(self, offset):
+        self.noted.append((REQUEUED, offset))
 
     def give_back(self, offset):
         self.noted.append((RETURNED, offset))
@@ -75,7 +78,7 @@ class Model:
             assert count == -2 and len(self.noted) == before
             return
         assert count == len(tags)
-        assert self.noted[before:] == [(RETURNED if requeue else ACKED, each * 10) for each in tags]
+        assert self.noted[before:] == [(REQUEUED if requeue else ACKED, each * 10) for each in tags]
         for each in tags:
             del self.open[each]
 
@@ -169,3 +172,12 @@ def test_a_straggler_does_not_make_the_ring_grow():
     assert held.acknowledge(held.head - 1, False) == -2 and held.count == 1
     assert held.head - held.base < 64, "the span that the ring covers"
     assert held.acknowledge(1, True) == 1 and noted[-1] == (ACKED, 77)
+
+
+def test_what_a_client_gives_back_and_what_its_channel_leaves_are_told_apart():
+    noted, held = [], Unacked(Clock(lambda: 0.0, lambda: 0.0))
+    consumer = new_consumer(noted)
+    for offset in range(3):
+        held.add(consumer, offset)
+    assert held.give_back(2, False) == 1 and held.return_all() == 2 and held.return_all() == 0
+    assert noted == [(REQUEUED, 1), (RETURNED, 0), (RETURNED, 2)]

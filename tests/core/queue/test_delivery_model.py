@@ -241,7 +241,8 @@ class QueueUse(RuleBasedStateMachine):
         assert self.ready == set() and self.acked + self.expired + self.dropped == len(self.all)
         assert (self.queue.cursor.floor, self.queue.cursor.done_above) == (len(self.all), 0)
         assert self.queue.bytes_held == 0
-        assert self.queue.overtaking is None or not self.queue.overtaking.gone and not self.queue.overtaking.late
+        assert not self.queue.aside
+        assert self.queue.overtaking is None or not self.queue.overtaking.late
 
 
 class TransientUse(QueueUse):

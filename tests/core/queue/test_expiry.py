@@ -155,9 +155,8 @@ def test_dead_letters_leave_in_the_order_of_their_times_and_are_not_ready_meanwh
     assert (queue.ready, queue.burying) == (2, 3)
     assert queue.purge() == 2
     assert not queue.cursor.is_done(2), "a purge takes what is ready only"
-    overtaking = queue.overtaking
     queue.letters.go()
-    assert not overtaking.gone
+    assert not queue.aside
     assert [offset for offset, _ in queue.letters.buried] == [4, 2, 1]
     assert {reason for _, reason in queue.letters.buried} == {"expired"}
     assert (queue.cursor.floor, queue.cursor.done_above) == (5, 0)
@@ -195,7 +194,7 @@ def test_nothing_is_remembered_of_what_expired(bench, queue):
     assert (queue.ready, queue.unacked) == (0, 2)
     taker.settle(1)
     overtaking = queue.overtaking
-    assert overtaking.count == 0 and not overtaking.gone and not overtaking.late and not overtaking.back
+    assert overtaking.count == 0 and not queue.aside and not overtaking.late and not overtaking.back
 
 
 def test_many_at_once_go_in_slices(bench, queue):

@@ -30,7 +30,7 @@ def give_back(world, name, count=1, times=1):
 
 
 def counts(world, name="q"):
-    return dict(world.queue(name).counts.pairs())
+    return {offset: count for offset, count, _ in world.queue(name).counts.rows()}
 
 
 @pytest.mark.parametrize("state_lost", [False, True])
@@ -163,35 +163,36 @@ def test_a_deleted_queue_takes_nothing_back(world):
 def test_the_bytes_are_those_of_the_specification():
     writer = DoneWriter()
     writer.add(5, [(0, 3)])
-    writer.add_counts(5, [(3, 1), (300, 200)])
+    writer.add_counts(5, [(3, 1, 0), (300, 200, 7)])
     (body,) = writer.take()
-    assert body == bytes((5, 1, 0, 3)) + bytes((5, 2, 3, 0, 1, 0xA9, 0x02, 0, 0xC8, 0x01))
-    assert read_done(body) == [(5, [(0, 3)], []), (5, [], [(3, 1), (300, 200)])]
+    assert body == bytes((5, 1, 0, 3)) + bytes((5, 2, 3, 0, 1, 0, 0xA9, 0x02, 0, 0xC8, 0x01, 7))
+    assert read_done(body) == [(5, [(0, 3)], []), (5, [], [(3, 1, 0), (300, 200, 7)])]
 
 
-PAIRS = st.dictionaries(st.integers(0, 1 << 61), st.integers(1, 1 << 61), max_size=300).map(
-    lambda pairs: sorted(pairs.items())
+TIMES_AND_DUE = st.tuples(st.integers(1, 1 << 61), st.integers(0, 1 << 61))
+ROWS = st.dictionaries(st.integers(0, 1 << 61), TIMES_AND_DUE, max_size=300).map(
+    lambda rows: [(offset, *row) for offset, row in sorted(rows.items())]
 )
 
 
-@given(st.dictionaries(st.integers(1, 1 << 60), PAIRS, max_size=4), st.sampled_from([2100, 4096]))
+@given(st.dictionaries(st.integers(1, 1 << 60), ROWS, max_size=4), st.sampled_from([2900, 4096]))
 def test_counts_are_read_back_whatever_the_bound(queues, body_bytes_max):
     writer = DoneWriter(body_bytes_max)
-    for queue_id, pairs in queues.items():
-        writer.add_counts(queue_id, pairs)
+    for queue_id, rows in queues.items():
+        writer.add_counts(queue_id, rows)
     found = {}
     for body in writer.take():
         assert 0 < len(body) <= body_bytes_max
-        for queue_id, runs, pairs in read_done(body):
+        for queue_id, runs, rows in read_done(body):
             assert runs == []
-            found.setdefault(queue_id, []).extend(pairs)
-    assert found == {queue_id: pairs for queue_id, pairs in queues.items() if pairs}
+            found.setdefault(queue_id, []).extend(rows)
+    assert found == {queue_id: rows for queue_id, rows in queues.items() if rows}
 
 
 def test_a_replay_keeps_only_what_is_not_settled():
     kept, cursor = Counts(), Cursor()
     for offset in range(100_000):
-        kept.put(offset, 1)
+        kept.put(offset, 1, 0)
         kept.sift(cursor)
         if offset % 10:
             cursor.settle(offset)
