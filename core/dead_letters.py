@@ -240,7 +240,11 @@ class DeadLetters(Servable):
         if exchange is None:
             return False
         dead: Dead = self._stamp(message, lane.queue.name, reason, self._turn.clock.ms // 1000, target)
-        self._publish(dead.message, self._route(lane, exchange, dead, reason == REJECTED), source, offset)
+        route: Route = self._route(lane, exchange, dead, reason == REJECTED)
+        self._publish(dead.message, route, source, offset)
+        if route.histories is not None and self._ports.content(dead.message.header).may_be_remembered():
+            for history in route.histories:
+                history.remember(dead.message)
         return True
 
     @cython.cfunc
@@ -264,15 +268,18 @@ class DeadLetters(Servable):
         content = self._ports.content(dead.message.header)
         if exchange.delayed and content.delay_ms():
             return self._ports.hold(dead.message, content.delay_ms(), lane.vhost)
-        routes = [lane.router.route(exchange, key, content.headers, content) for key in dead.keys]
-        queues = dict.fromkeys([queue for route in routes for queue in route.queues])
-        going = [queue for queue in queues if rejected or queue.name not in dead.passed]
-        if queues and not going:
+        if len(dead.keys) == 1:
+            route: Route = lane.router.route(exchange, dead.keys[0], content.headers, content)
+        else:
+            route = lane.router.route_all(exchange, dead.keys, content.headers, content)
+        going = [queue for queue in route.queues if rejected or queue.name not in dead.passed]
+        if len(going) == len(route.queues):
+            return route
+        if not going:
             self.cycles += 1
             going = [self._ports.cycle_queue(lane.vhost)]
-        elif len(going) == len(queues) and len(routes) == 1:
-            return routes[0]
-        return Route(tuple(going), tuple([queue for queue in going if queue.durable]))
+        durable = tuple([queue for queue in going if queue.durable])
+        return Route(tuple(going), durable, route.histories, route.seen, route.doubled)
 
     # -- from the disk
 

@@ -122,7 +122,7 @@ class Publisher:
         self._remember(route, joined, result == 3)
         return result
 
-    def _move_once(self, message: Message, route: Route, source: Queue, offset: int) -> int:
+    def _move_once(self, message: Message, route: Route, source: Queue | None, offset: int) -> int:
         """move() to where the message's key is new."""
         going: Route = self._where_new(message, route)
         self.duplicates += route.doubled or len(going.queues) < len(route.queues)

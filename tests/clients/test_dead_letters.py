@@ -94,6 +94,36 @@ def test_a_headers_exchange_sees_the_headers_of_the_dead_message(channel, name):
     assert drain(channel, name + ".other") == []
 
 
+def test_an_exchange_with_a_history_remembers_dead_letters(channel, name):
+    channel.exchange_declare(name + ".dlx", "x-recent-history", auto_delete=True)
+    channel.queue_declare(name + ".first", exclusive=True)
+    channel.queue_bind(name + ".first", name + ".dlx")
+    declare(channel, name)
+    fill(channel, name, [b"1", b"2"])
+    fill(channel, name, [b"unseen"], headers={"x-recent-history-no-store": True})
+    for _ in range(3):
+        channel.basic_reject(channel.basic_get(name)[0].delivery_tag, requeue=False)
+    assert [each.body for each in letters(channel, name + ".first", 3)] == [b"1", b"2", b"unseen"]
+    channel.queue_declare(name + ".late", exclusive=True)
+    channel.queue_bind(name + ".late", name + ".dlx")
+    late = letters(channel, name + ".late", 2)
+    assert [each.body for each in late] == [b"1", b"2"]
+    assert late[0].properties.headers["x-first-death-reason"] == "rejected"
+
+
+def test_each_key_of_a_dead_letter_counts_and_each_queue_gets_it_once(channel, name):
+    channel.exchange_declare(name + ".dlx", "topic", auto_delete=True)
+    for queue, patterns in {"a": ("copy", "*"), "b": ("copy",), "c": (name,)}.items():
+        channel.queue_declare(f"{name}.{queue}", exclusive=True)
+        for pattern in patterns:
+            channel.queue_bind(f"{name}.{queue}", name + ".dlx", pattern)
+    declare(channel, name)
+    fill(channel, name, [b"1"], headers={"CC": ["copy"]})
+    channel.basic_reject(channel.basic_get(name)[0].delivery_tag, requeue=False)
+    for queue in "abc":
+        assert [each.body for each in letters(channel, f"{name}.{queue}", 1)] == [b"1"]
+
+
 def test_a_retry_loop_counts_its_deaths(channel, name):
     """The usual pattern: work, rejected, waits in a queue with a TTL, comes back."""
     work, wait = name, name + ".wait"

@@ -192,6 +192,28 @@ def test_a_message_that_left_a_queue_stands_in_nobodys_way(channel, name, publis
     assert bodies(channel, name + "-dead") == [b"rejected", b"expired"]
 
 
+def test_an_exchange_for_dead_letters_takes_each_key_once(channel, exchange, name, publish):
+    arguments = {"x-dead-letter-exchange": exchange}
+    channel.queue_declare(name + ".source", exclusive=True, arguments=arguments)
+    for body in (b"1", b"2"):
+        publish("", name + ".source", "a", body)
+        channel.basic_reject(channel.basic_get(name + ".source")[0].delivery_tag, requeue=False)
+    publish("", name + ".source", ..., b"3")
+    channel.basic_reject(channel.basic_get(name + ".source")[0].delivery_tag, requeue=False)
+    until(lambda: depth(channel, exchange) == 2)
+    assert bodies(channel, exchange) == [b"1", b"3"]
+
+
+def test_what_a_full_queue_refused_may_go_where_each_key_is_taken_once(channel, exchange, name):
+    arguments = {"x-max-length": 1, "x-overflow": "reject-publish-dlx", "x-dead-letter-exchange": exchange}
+    channel.queue_declare(name + ".full", exclusive=True, arguments=arguments)
+    for body in (b"there", b"1", b"2"):  # without confirms: they are nacked
+        channel.basic_publish("", name + ".full", body, pika.BasicProperties(headers={KEY: "a"}))
+    until(lambda: depth(channel, exchange) == 1)
+    assert bodies(channel, name + ".full") == [b"there"]
+    assert bodies(channel, exchange) == [b"1"]
+
+
 def test_each_queue_of_a_fanout_decides_for_itself_and_a_duplicate_is_not_returned(channel, queue, publish):
     other = channel.queue_declare("", exclusive=True).method.queue
     channel.queue_bind(queue, "amq.topic", queue)
