@@ -231,7 +231,7 @@ ACTIONS = {
     Workload.close: 1,
     Workload.leave: 1,
     Workload.alarm: 1,
-    Workload.transact: 4,
+    Workload.transact: 6,
     Workload.delay: 3,
     Workload.read: 5,
     Workload.declare: 6,
