@@ -115,7 +115,7 @@ class SimTransaction:
     def settle(self, tag: int, multiple: bool, fate: int) -> None:
         """Hold a settlement: fate is as in core.consume."""
         tags = [each for each in self._client.up_to(tag, multiple) if each not in self.taken]
-        taken = self._client.unacked.take(tag, multiple)
+        taken = self._client.unacked.take(tag, multiple) or []
         if sorted(each[0] for each in taken) != sorted(tags):
             raise Violation(f"{len(taken)} deliveries taken for a transaction, {len(tags)} expected")
         self._transaction.settle(taken, fate)
