@@ -132,9 +132,9 @@ def test_a_transaction_decides_when_it_is_committed_and_a_rollback_leaves_no_key
 
 
 def test_a_delayed_message_is_a_duplicate_or_not_when_its_time_has_come(channel, exchange, publish):
-    publish(exchange, "", "a", b"late", **{"x-delay": 50})
+    publish(exchange, "", "a", b"late", **{"x-delay": 1500})
     publish(exchange, "", "a", b"soon")
-    publish(exchange, "", "b", b"alone", **{"x-delay": 100})
+    publish(exchange, "", "b", b"alone", **{"x-delay": 2500})
     until(lambda: depth(channel, exchange) == 2)
     assert bodies(channel, exchange) == [b"soon", b"alone"]
 

@@ -206,6 +206,6 @@ def digest(life: Any) -> dict[str, Any]:
         "exchanges": {fact.name: (fact.kind, fact.arguments) for fact in facts.of(ExchangeFact)},
         "bindings": sorted((fact.source, fact.kind, fact.destination, fact.key) for fact in facts.of(BindingFact)),
         "contents": contents(life),
-        "counts": {name: sorted(queue.counts.pairs()) for name, queue in queues.items() if queue.counts is not None},
+        "counts": {name: sorted(queue.counts.rows()) for name, queue in queues.items() if queue.counts is not None},
         "next id": facts.next_id,
     }
