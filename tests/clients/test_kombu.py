@@ -1,12 +1,14 @@
 """kombu (and py-amqp below it): what Celery, and much else in Python, stands on."""
 
 import socket
+import time
 import uuid
 
 import amqp
 import kombu
 import pytest
 from kombu.pools import producers
+from kombu.transport import native_delayed_delivery as delayed
 
 
 @pytest.fixture
@@ -161,3 +163,31 @@ def test_py_amqp_hears_of_returns(plain, name):
     drain(plain, returned, 1)
     error, exchange, key, _ = returned[0]
     assert (error.reply_text, exchange, key) == ("NO_ROUTE", "", name)
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_native_delayed_delivery_waits_in_one_queue_for_each_bit(kombu_connection, name, queue_type):
+    """What Celery does with quorum queues: the bits of a routing key say in which of 28 queues a task waits."""
+    delayed.declare_native_delayed_delivery_exchanges_and_queues(kombu_connection, queue_type, name)
+    channel = kombu_connection.channel()
+    tasks = kombu.Exchange(f"{name}-tasks", "topic", durable=True)
+    queue = kombu.Queue(name, tasks, "work", durable=True, queue_arguments={"x-queue-type": queue_type})(channel)
+    queue.declare()
+    delayed.bind_queue_to_native_delayed_delivery_exchange(kombu_connection, queue, name)
+    got = []
+
+    def take(body, message):
+        got.append((body["after"], time.monotonic()))
+        message.ack()
+
+    with kombu_connection.Producer(serializer="json") as producer:
+        sent = time.monotonic()
+        for seconds in (3, 2, 1):
+            key = delayed.calculate_routing_key(seconds, "work")
+            producer.publish({"after": seconds}, key, exchange=delayed.level_name(delayed.MAX_LEVEL, name))
+    with kombu_connection.Consumer(queue, callbacks=[take], accept=["json"]):
+        drain(kombu_connection, got, 3)
+    assert [after for after, _ in got] == [1, 2, 3]
+    assert all(at - sent >= after for after, at in got)
+    for level in range(delayed.MAX_LEVEL + 1):
+        channel.queue_delete(delayed.level_name(level, name))
