@@ -13,7 +13,7 @@ from functools import partial
 from core.errors import LogCorrupt
 from core.log.engine import LogEngine
 from core.log.tail import Tail
-from core.log.view import decode_message
+from core.log.view import decode_block
 from core.message import Message
 
 GAP_BYTES_MAX = 64 << 10  # between two units of one block: cheaper to read than to ask twice
@@ -125,9 +125,7 @@ class Reader:
     def _decode(self, block: Block, data: bytes) -> LogCorrupt | None:
         fetch = block.fetch
         try:
-            for place in block.places:
-                offset, size = fetch.units[place]
-                fetch.messages[place] = decode_message(data, offset - block.start, size, offset)
+            decode_block(data, block.start, fetch.units, block.places, fetch.messages)
         except LogCorrupt as error:
             return error
         return None

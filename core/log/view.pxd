@@ -30,3 +30,4 @@ cdef class View:
 
 
 cdef read_places(bytes text, Py_ssize_t at)
+cdef message_in(View view, bytes buffer, Py_ssize_t at, Py_ssize_t size, long long offset)

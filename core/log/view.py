@@ -282,13 +282,28 @@ class View:
             self._from_at, self._from_end = value_at, end
 
 
+@cython.cfunc
+def message_in(view: View, buffer: bytes, at: cython.Py_ssize_t, size: cython.Py_ssize_t, offset: cython.longlong):
+    """See decode_message()."""
+    found: cython.Py_ssize_t = view.parse(buffer, at, offset)
+    if found != size or view.kind != STORE:
+        raise LogCorrupt(f"no message of {size} bytes at log offset {offset}")
+    return view.message()
+
+
 def decode_message(buffer: bytes, at: cython.Py_ssize_t, size: cython.Py_ssize_t, offset: cython.longlong) -> Message:
     """The message whose record of `size` bytes lies at `at` in buffer and at `offset` in the log.
 
     Raises LogCorrupt, naming the offset, when there is no such record.
     """
+    return message_in(View(), buffer, at, size, offset)
+
+
+def decode_block(buffer: bytes, start: cython.longlong, units: object, places: list, messages: list) -> None:
+    """decode_message() for units[place] = (log offset, size) of each place, into messages[place]; buffer begins at
+    `start` in the log. One View serves all."""
     view: View = View()
-    found: cython.Py_ssize_t = view.parse(buffer, at, offset)
-    if found != size or view.kind != STORE:
-        raise LogCorrupt(f"no message of {size} bytes at log offset {offset}")
-    return view.message()
+    offset: cython.longlong
+    for place in places:
+        offset, size = units[place]
+        messages[place] = message_in(view, buffer, offset - start, size, offset)
