@@ -8,8 +8,9 @@ from typing import Any
 from core.consume import Unacked
 from core.log.waiter import Waiter
 from core.message import Message
-from core.publish import ACCEPTED, AT_COMMIT, UNROUTABLE
+from core.publish import ACCEPTED, AT_COMMIT, REFUSED, UNROUTABLE
 from core.queue.consumer import Consumer, Gate
+from tests.simulation.bounded import check_answer, trimmed
 from tests.simulation.model import ModelQueue, Violation
 
 PLACES_MAX = 256  # queues that a store record names
@@ -136,10 +137,16 @@ class CoreClient:
         message, route = self.addressed(address, body, persistent, ttl_ms, priority)
         records = broker.log.records
         result = broker.publisher.publish(message, route)
+        known = self.model.now.queues[route.queues[0].name] if len(route.queues) == 1 else None
         answer = (AT_COMMIT if persistent and route.durable else ACCEPTED) if route.queues else UNROUTABLE
-        if result != answer:
+        if known is not None and known.length:
+            check_answer(self.life, known, result, broker.log.records - records, answer == AT_COMMIT)
+            if result == REFUSED:
+                return
+        elif result != answer:
             raise Violation(f"{address}, {persistent=}: answer {result}, not {answer}")
         self.entered(message, route, body)
+        trimmed(self.life, self.model)
         wanted = records_of(len(route.durable))
         if broker.log.records - records != wanted:
             raise Violation(f"{address}: {broker.log.records - records} records, {wanted} expected")
@@ -274,6 +281,7 @@ class CoreClient:
         if count != len(tags):
             raise Violation(f"{count} deliveries settled, {len(tags)} expected")
         self.forget(tags, fate)
+        trimmed(self.life, self.model)  # what came back may have been too much
 
     def up_to(self, tag: int, multiple: bool) -> list[int]:
         """The tags that a settlement names."""
@@ -300,6 +308,7 @@ class CoreClient:
             consumer.cancelled = True
         self.unacked.return_all()
         self.forget(list(self.held), BACK)
+        trimmed(self.life, self.model)
         for consumer in consumers:
             self._leave(consumer)
 

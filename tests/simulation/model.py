@@ -47,6 +47,7 @@ class ModelQueue:
     used_ms = when it was last used, as x-expires counts; consumers = how many it has
     dead_letter = (exchange, key) of what it gives up, or None; dying = what it gave up and nobody moved yet
     limit = of a quorum queue, how often a message may come back, -1 = for ever; None: nobody counts
+    length = its x-max-length, 0 = none; refuses = what is too much, instead of dropping the head
     stream_bytes = how much a stream keeps, 0 = it is none; sizes = of its messages in the log, by offset
     """
 
@@ -60,6 +61,8 @@ class ModelQueue:
     dead_letter: tuple[str, bytes] | None = None
     limit: int | None = None
     stream_bytes: int = 0
+    length: int = 0
+    refuses: bool = False
     sizes: dict[int, int] = field(default_factory=dict)
     used_ms: int = 0
     consumers: int = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.log.commit_log import CommitLog
 from core.publish import ACCEPTED, AT_COMMIT, Publisher
+from core.queue.bounded import Bounded
 from core.queue.delivery import Queue
 from core.queue.index import Index
 from core.queue.levels import Levels
@@ -15,6 +16,44 @@ from core.state.delayed import DelayedQueue
 from core.state.replay import LoggedQueue, Replay, Slot
 from core.stream import Stream
 from core.transaction import Transaction
+
+
+def unacked_count() -> None:
+    """8.4: what consumers hold counts for a length limit."""
+    honest = Bounded._drop_heads
+
+    def drop_heads(self: Any) -> None:
+        self.limits.max_length -= self.unacked
+        honest(self)
+        self.limits.max_length += self.unacked
+
+    Bounded._drop_heads = drop_heads
+
+
+def newest_goes() -> None:
+    """8.4: of a full queue the newest message goes, not the head."""
+    honest = Bounded._first
+    dropping = Bounded._drop_heads
+
+    def drop_heads(self: Any) -> None:
+        Queue._first = lambda self: self.end() - 1 if self.end() > self.next else honest(self)
+        dropping(self)
+        Queue._first = honest
+
+    Bounded._drop_heads = drop_heads
+
+
+def one_too_many() -> None:
+    """8.4: a full queue refuses only when there is more in it than it may hold."""
+    honest = Queue.refuses
+
+    def refuses(self: Any, message: Any) -> bool:
+        self.limits.max_length += 1
+        refused = bool(honest(self, message))
+        self.limits.max_length -= 1
+        return refused
+
+    Queue.refuses = refuses
 
 
 def move_from_nowhere() -> None:
@@ -218,6 +257,9 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-anywhere": expiry_at_the_head_only,
     "8.4-overtaking": overtaking_forgotten,
     "8.4-levels": lowest_first,
+    "8.4-limit-unacked": unacked_count,
+    "8.4-limit-head": newest_goes,
+    "8.4-limit-refuse": one_too_many,
     "8.4-restored": levels_forgotten,
     "8.4-counts": counts_forgotten,
     "8.4-limit": limit_is_late,

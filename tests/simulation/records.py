@@ -10,6 +10,7 @@ from core import broker
 from core.dead_letters import DeadLetters
 from core.queue.expiry import EXPIRED
 from core.transaction import Transaction
+from tests.simulation.bounded import trimmed
 from tests.simulation.clients import CoreClient, body_of
 from tests.simulation.model import Model, ModelQueue, Violation
 
@@ -144,5 +145,6 @@ class SimTransaction:
             self._client.entered(message, route, body)
         for tags, fate in self._settled:
             self._client.forget(tags, fate)
+        trimmed(self._client.life, self._client.model)
         bodies: list[bytes] = self._gather()
         return bodies

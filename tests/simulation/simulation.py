@@ -10,6 +10,7 @@ from core.errors import LogCorrupt
 from core.flow import MEMORY
 from core.state.snapshot import read_stamp
 from tests.simulation import checkers
+from tests.simulation.bounded import trimmed
 from tests.simulation.clients import body_of
 from tests.simulation.disk import Crash
 from tests.simulation.life import Life, World, draw_sizes
@@ -193,6 +194,7 @@ class Simulation:
         """Find what entered the queues of the publishers over AMQP, and tell the model."""
         self.model.written(self.life.broker.log.appended)
         observe_streams(self.life, self.model)
+        trimmed(self.life, self.model)
         for name in WIRE_QUEUES:
             known = self.model.now.queues.get(name)
             queue = self.life.vhost.queues.get(name)

@@ -14,7 +14,8 @@ from tests.simulation.model import Model, ModelQueue, Violation
 class Kind(NamedTuple):
     """How a queue is declared. ttl_ms: x-message-ttl, -1 = none; expires_ms: x-expires, 0 = never; dead_letter: the
     exchange for what it gives up, and the key; top: x-max-priority; limit: of a quorum queue, its x-delivery-limit, or
-    -1 = none; stream_bytes: x-max-length-bytes of a stream, 0 = it is none."""
+    -1 = none; stream_bytes: x-max-length-bytes of a stream, 0 = it is none; length: x-max-length, 0 = none, and
+    whether a full queue refuses."""
 
     durable: bool = True
     ttl_ms: int = -1
@@ -25,6 +26,8 @@ class Kind(NamedTuple):
     top: int = 0
     limit: int | None = None
     stream_bytes: int = 0
+    length: int = 0
+    refuses: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -38,6 +41,8 @@ class Kind(NamedTuple):
             found |= {"x-queue-type": "quorum", "x-delivery-limit": self.limit}
         if self.top:
             found["x-max-priority"] = self.top
+        if self.length:
+            found |= {"x-max-length": self.length, "x-overflow": "reject-publish" if self.refuses else "drop-head"}
         if self.dead_letter is not None:
             found["x-dead-letter-exchange"], key = self.dead_letter
             found["x-dead-letter-routing-key"] = key.decode()
@@ -68,9 +73,13 @@ QUEUES = {
     "k2": Kind(limit=2, dead_letter=("", b"d0")),
     "s0": Kind(stream_bytes=1 << 30),
     "s1": Kind(stream_bytes=9000),
+    "l0": Kind(length=5),
+    "l1": Kind(durable=False, length=3),
+    "l2": Kind(length=4, refuses=True),
     "d0": Kind(),
     "d1": Kind(durable=False, ttl_ms=40),
 }
+LIMITED = ("l0", "l1", "l2")  # nothing is bound to these
 GRAVES = ("d0", "d1")  # of what "dx" gets; they give up nothing, so nothing goes round
 EXCHANGES = {
     "x0": ("direct", True),
@@ -115,7 +124,7 @@ class TopologyActions:
         known = ModelQueue(name, queue.id, kind.durable, kind.auto_delete, client if kind.exclusive else None)
         known.expires_ms, known.used_ms = kind.expires_ms, self.life.clock.ms
         known.dead_letter, known.top, known.limit = kind.dead_letter, kind.top, kind.limit
-        known.stream_bytes = kind.stream_bytes
+        known.stream_bytes, known.length, known.refuses = kind.stream_bytes, kind.length, kind.refuses
         self._stated(start, kind.durable, "declare_queue", known)
 
     def _declare_again(self, known: ModelQueue, client: CoreClient) -> None:
@@ -135,7 +144,7 @@ class TopologyActions:
     def bind(self, client: CoreClient) -> None:
         """A binding comes or goes."""
         now = self.model.now
-        ends = [(QUEUE, name) for name in now.queues if name in QUEUES]
+        ends = [(QUEUE, name) for name in now.queues if name in QUEUES and name not in LIMITED]
         if now.exchanges and (not ends or self.random.random() < 0.3):
             ends = [(EXCHANGE, name) for name in now.exchanges if name in EXCHANGES]
         if not ends or not now.exchanges:
@@ -200,7 +209,7 @@ class TopologyActions:
                 self._stated(start, known.durable, "delete_queue", known.name)
 
     def _check_count(self, known: ModelQueue, count: int) -> None:
-        self.life.observe()
+        """So many were purged or deleted; what was there before has been observed."""
         ready = known.ready()
         due = [offset for offset in ready if 0 < known.units[offset].expires_ms <= self.life.clock.ms]
         if not len(ready) - len(due) <= count <= len(ready):

@@ -11,7 +11,7 @@ from tests.simulation.clients import BACK, DONE, REJECTED, CoreClient
 from tests.simulation.model import Model
 from tests.simulation.records import SimTransaction
 from tests.simulation.streams import SimReader
-from tests.simulation.topology import EXCHANGES, GRAVES, KEYS, QUEUES, Kind, TopologyActions
+from tests.simulation.topology import EXCHANGES, GRAVES, KEYS, LIMITED, QUEUES, Kind, TopologyActions
 from tests.simulation.wire import WirePublisher
 
 WIRE_QUEUES = ("w0", "w1")
@@ -73,7 +73,7 @@ class Workload(TopologyActions):
     def delay(self, client: CoreClient) -> None:
         """Some messages that are to wait."""
         for _ in range(self.random.choice((1, 3, 30))):
-            address = self._address()
+            address = self._address(LIMITED)
             if self.life.flow.blocked or not self.publishing or self._crowded(address):
                 return
             body = next(self._names) + bytes(self.random.choice((0, 20, 900)))
@@ -89,6 +89,9 @@ class Workload(TopologyActions):
                     self._declare(name, QUEUES[name], self.clients[0])
                 if (exchange, QUEUE, name, b"a") not in self.model.now.bindings:
                     self._bind(exchange, (QUEUE, name), b"a")
+        for name in LIMITED:
+            if name not in self.model.now.queues:
+                self._declare(name, QUEUES[name], self.clients[0])
 
     def _bulk(self) -> None:
         """A backlog, bigger than what of its index stays in memory."""
@@ -112,11 +115,11 @@ class Workload(TopologyActions):
             self.clients[0].publish((b"wide", b""), next(self._names), True)
             self.life.run(0.001)
 
-    def _address(self) -> tuple[bytes, bytes]:
+    def _address(self, without: tuple[str, ...] = ()) -> tuple[bytes, bytes]:
         exchanges = sorted(self.model.now.exchanges.keys() & EXCHANGES.keys())
         if exchanges and self.random.random() < 0.4:
             return self.random.choice(exchanges).encode(), self.random.choice(KEYS)
-        return b"", self.random.choice([*sorted(self.model.now.queues), "nowhere"]).encode()
+        return b"", self.random.choice([*sorted(self.model.now.queues.keys() - without), "nowhere"]).encode()
 
     def _crowded(self, address: tuple[bytes, bytes]) -> bool:
         queues = self.model.now.queues
@@ -189,7 +192,7 @@ class Workload(TopologyActions):
         """A transaction: some messages published, and some of what the client holds settled."""
         transaction = SimTransaction(client)
         for _ in range(self.random.choice((0, 1, 5, 20))):
-            address = self._address()
+            address = self._address(LIMITED)
             if self.life.flow.blocked or not self.publishing or self._crowded(address):
                 break
             body = next(self._names) + bytes(self.random.choice((0, 20, 900)))
