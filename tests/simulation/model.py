@@ -32,10 +32,8 @@ class Unit:
         self.body = body
         self.expires_ms = expires_ms
         self.level = level
-        self.count = 0
-        self.address = (b"", b"")
-        self.delivered = False
-        self.fresh = True
+        self.count, self.address = 0, (b"", b"")
+        self.delivered, self.fresh = False, True
 
 
 @dataclass
