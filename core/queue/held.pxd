@@ -16,4 +16,5 @@ cdef class Held:
     cpdef Message get(self, long long offset)
     cpdef long long code(self, long long offset) except? -1
     cpdef settle(self, long long offset)
+    cdef Chunk _at(self, long long offset)
     cdef _drop(self, Chunk chunk)

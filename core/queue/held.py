@@ -60,20 +60,26 @@ class Held:
         self.end += 1
         self.bytes += message.body_size + MESSAGE_BYTES
 
-    @cython.ccall
-    def get(self, offset: cython.longlong) -> Message:
-        """The message at `offset`, which must not be settled."""
+    @cython.cfunc
+    def _at(self, offset: cython.longlong) -> Chunk:
+        """The chunk of an offset, the one that was read last without a look into the dict."""
         chunk: Chunk = self._read
         if chunk is None or chunk.number != offset >> CHUNK_BITS:
             chunk = self._chunks[offset >> CHUNK_BITS]
             self._read = chunk
+        return chunk
+
+    @cython.ccall
+    def get(self, offset: cython.longlong) -> Message:
+        """The message at `offset`, which must not be settled."""
+        chunk: Chunk = self._at(offset)
         return chunk.messages[offset - chunk.first]
 
     @cython.ccall
     @cython.exceptval(-1)
     def code(self, offset: cython.longlong) -> cython.longlong:
         """What add() was given with the message at `offset`, which must not be settled."""
-        chunk: Chunk = self._chunks[offset >> CHUNK_BITS]
+        chunk: Chunk = self._at(offset)
         return 0 if chunk.codes is None else rd64(chunk.codes, 8 * (offset - chunk.first))
 
     @cython.ccall
