@@ -61,6 +61,7 @@ cdef class Stock(Source):
     cpdef drop(self, long long offset, str reason)
     cpdef buried(self)
     cpdef Message message_at(self, long long offset)
+    cdef _forget(self, long long offset)
     cdef _progressed(self)
     cpdef acknowledge(self, long long offset)
     cpdef reject(self, long long offset)

@@ -220,6 +220,15 @@ class Stock(Source):
         """`offset` is done for good. Idempotent. A durable queue's progress goes into the batch's *done* record."""
         if self.deleted or not self.cursor.settle(offset):
             return
+        self._forget(offset)
+        if self.durable:
+            self._progressed()
+        else:
+            self.held.settle(offset)
+
+    @cython.cfunc
+    def _forget(self, offset: cython.longlong):
+        """It is done: whatever else knows it lets go of it."""
         if self.levels is not None:
             self.levels.settle(offset)
         if self.keys is not None:
@@ -230,10 +239,6 @@ class Stock(Source):
             self.limits.settle(offset)
         if self.aside:
             self.aside.discard(offset)
-        if self.durable:
-            self._progressed()
-        else:
-            self.held.settle(offset)
 
     @cython.ccall
     def settle_moved(self, offset: cython.longlong, stated: cython.bint):
@@ -241,16 +246,7 @@ class Stock(Source):
         if not stated:
             self.settle(offset)
         elif not self.deleted and self.cursor.settle_stated(offset):
-            if self.levels is not None:
-                self.levels.settle(offset)
-            if self.keys is not None:
-                self.keys.forget(offset)
-            if self.overtaking is not None:
-                self.overtaking.settled(offset)
-            if self.limits is not None:
-                self.limits.settle(offset)
-            if self.aside:
-                self.aside.discard(offset)
+            self._forget(offset)
             self._progressed()
 
     @cython.ccall

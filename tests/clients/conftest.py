@@ -103,3 +103,18 @@ def raw(broker):
     yield open_socket
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def open_channel():
+    opened = []
+
+    def connect(broker):
+        """A channel of a new connection."""
+        opened.append(pika.BlockingConnection(parameters(broker)))
+        return opened[-1].channel()
+
+    yield connect
+    for each in opened:
+        if each.is_open:
+            each.close()

@@ -5,26 +5,11 @@ import json
 import pika
 import pytest
 
-from tests.clients.broker import parameters, until
+from tests.clients.broker import until
 from tests.clients.deliveries import depth, drain, fill
 from tests.clients.test_policies import operator_policy, policy, reload
 
 pytestmark = pytest.mark.ours
-
-
-@pytest.fixture
-def open_channel():
-    opened = []
-
-    def connect(broker):
-        """A channel of a new connection."""
-        opened.append(pika.BlockingConnection(parameters(broker)))
-        return opened[-1].channel()
-
-    yield connect
-    for each in opened:
-        if each.is_open:
-            each.close()
 
 
 def numbers(count, first=0):

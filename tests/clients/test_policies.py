@@ -7,7 +7,7 @@ import signal
 import pika
 import pytest
 
-from tests.clients.broker import parameters, until
+from tests.clients.broker import until
 
 pytestmark = pytest.mark.ours
 
@@ -34,21 +34,6 @@ def reload(broker, **definitions):
     (broker.folder / "definitions.json").write_text(json.dumps(definitions))
     os.kill(broker.pid, signal.SIGHUP)
     until(lambda: broker.log.count("definitions applied") > before, what="reload")
-
-
-@pytest.fixture
-def open_channel():
-    opened = []
-
-    def connect(broker):
-        """A channel of a new connection."""
-        opened.append(pika.BlockingConnection(parameters(broker)))
-        return opened[-1].channel()
-
-    yield connect
-    for each in opened:
-        if each.is_open:
-            each.close()
 
 
 def ready(channel, queue):
