@@ -8,7 +8,7 @@ import pytest
 
 from tests.clients.broker import until
 from tests.clients.deliveries import Inbox, depth, fill, pump
-from tests.clients.test_policies import open_channel, policy, ready, reload  # noqa: F401
+from tests.clients.test_policies import policy, ready, reload
 
 pytestmark = pytest.mark.ours  # RabbitMQ has it from 4.3 on
 SLACK_SECONDS = 0.7  # a busy machine's
@@ -148,7 +148,7 @@ def test_a_classic_queue_has_none(channel, name, argument):
                                              "rabbit_classic_queue")  # fmt: skip
 
 
-def test_a_policy_begins_and_ends_it(start_broker, open_channel):  # noqa: F811
+def test_a_policy_begins_and_ends_it(start_broker, open_channel):
     waits = {"delayed-retry-type": "all", "delayed-retry-min": 60_000, "delayed-retry-max": 90_000}
     broker = start_broker(definitions={"policies": [policy("p", "^q$", waits, "quorum_queues")]})
     channel = open_channel(broker)
