@@ -2,7 +2,8 @@
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$each && break; done)
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -q
+# Two test files at a time: much of a test's life is waiting, for a broker, a disk or a timer.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 # Nothing is compiled here, setup.py does that afterwards; setuptools warns of whatever is editable.
 PIP_INSTALL := CORDUROY_PURE=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.1,<4'

@@ -126,6 +126,8 @@ def test_what_was_dropped_for_its_size_does_not_come_back(broker):
             assert offset < found[0][0] or held[offset] == who
         for each in producers:
             numbers = [number for _, (who, number) in found if who == each.identifier]
+            if not numbers:  # the faster producer has pushed all of this one's out
+                continue
             assert numbers == list(range(numbers[0], numbers[-1] + 1)), f"a gap, or twice: producer {each.identifier}"
             assert each.confirmed <= numbers[-1] < each.next
         first, end = found[0][0], found[-1][0]
