@@ -71,6 +71,18 @@ class Peer(Flushable):
         """The broker stops: say so in the protocol's words, then finish."""
         raise NotImplementedError
 
+    def pause_input(self, reason: int) -> None:
+        """Read nothing more until resume_input() was called for every reason there is."""
+        self.paused_for |= reason
+        self.reader.pause()
+
+    def resume_input(self, reason: int) -> None:
+        """The reason is gone: if it was the last, go on with what was read and with what comes."""
+        if self.paused_for & reason:
+            self.paused_for &= ~reason
+            if not self.paused_for:
+                self.reader.resume()
+
     def tick(self, now: float) -> None:
         """Called about once a second with the monotonic time, for heartbeats and time limits."""
 

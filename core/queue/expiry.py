@@ -77,7 +77,8 @@ class Expiring(Stock):
     def expiry_of(self, offset: cython.longlong) -> cython.longlong:
         """When the message at a ready offset expires (epoch ms), 0 = never, -1 = its unit is not in memory."""
         if not self.durable:
-            return self.held.code(offset)
+            self.held.get(offset)
+            return self.held.code
         if self.index.find(offset) != 1:
             return -1
         return self.index.code & EXPIRES

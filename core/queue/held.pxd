@@ -9,12 +9,10 @@ cdef class Chunk:
 
 
 cdef class Held:
-    cdef readonly long long end, bytes
+    cdef readonly long long end, bytes, code
     cdef dict _chunks
     cdef Chunk _filling, _read, _settled
     cpdef add(self, Message message, long long code)
     cpdef Message get(self, long long offset)
-    cpdef long long code(self, long long offset) except? -1
     cpdef settle(self, long long offset)
-    cdef Chunk _at(self, long long offset)
     cdef _drop(self, Chunk chunk)

@@ -36,16 +36,17 @@ class Chunk:
 @cython.final
 @cython.cclass
 class Held:
-    """end: the offset that the next message gets; bytes: of the messages that are not settled."""
+    """end: the offset that the next message gets; bytes: of the messages that are not settled; code: of the one that
+    get() gave last."""
 
     def __init__(self):
-        self.end = self.bytes = 0
+        self.end = self.bytes = self.code = 0
         self._chunks = {}
         self._filling = self._read = self._settled = None
 
     @cython.ccall
     def add(self, message: Message, code: cython.longlong):
-        """Append a message; code() gives `code` back."""
+        """Append a message and its tags code."""
         chunk: Chunk = self._filling
         if chunk is None or chunk.number != self.end >> CHUNK_BITS:
             chunk = Chunk(self.end >> CHUNK_BITS, self.end)
@@ -60,27 +61,15 @@ class Held:
         self.end += 1
         self.bytes += message.body_size + MESSAGE_BYTES
 
-    @cython.cfunc
-    def _at(self, offset: cython.longlong) -> Chunk:
-        """The chunk of an offset, the one that was read last without a look into the dict."""
+    @cython.ccall
+    def get(self, offset: cython.longlong) -> Message:
+        """The message at `offset`, which must not be settled; `code` is what add() was given with it."""
         chunk: Chunk = self._read
         if chunk is None or chunk.number != offset >> CHUNK_BITS:
             chunk = self._chunks[offset >> CHUNK_BITS]
             self._read = chunk
-        return chunk
-
-    @cython.ccall
-    def get(self, offset: cython.longlong) -> Message:
-        """The message at `offset`, which must not be settled."""
-        chunk: Chunk = self._at(offset)
+        self.code = 0 if chunk.codes is None else rd64(chunk.codes, 8 * (offset - chunk.first))
         return chunk.messages[offset - chunk.first]
-
-    @cython.ccall
-    @cython.exceptval(-1)
-    def code(self, offset: cython.longlong) -> cython.longlong:
-        """What add() was given with the message at `offset`, which must not be settled."""
-        chunk: Chunk = self._at(offset)
-        return 0 if chunk.codes is None else rd64(chunk.codes, 8 * (offset - chunk.first))
 
     @cython.ccall
     def settle(self, offset: cython.longlong):

@@ -84,7 +84,7 @@ class Index:
         p: cython.p_uchar = chunk
         wr16(p, at, overhead)
         wr16(p, at + 2, log_offset >> 32)
-        wr32(p, at + 4, log_offset & 0xFFFFFFFF)
+        wr32(p, at + 4, log_offset)  # its low half; a mask of 32 bits would be an object
         wr32(p, at + 8, size)
         wr64(p, at + 12, code)
         if offset >= self.end:

@@ -162,8 +162,9 @@ class Stock(Source):
         """The message itself, or None after asking for it when it is neither in the tail nor read ahead."""
         self.code = 0
         if not self.durable:
-            self.code = self.held.code(offset)
-            return self.held.get(offset)
+            held: Message = self.held.get(offset)
+            self.code = self.held.code
+            return held
         if self.index.find(offset) == 1:
             self.code = self.index.code & EXPIRES
             message: Message = self.tail.get(self.index.log_offset)

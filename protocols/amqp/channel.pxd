@@ -5,6 +5,15 @@ from protocols.amqp.frames cimport FrameWriter
 from protocols.amqp.publishing cimport Publishing
 from protocols.amqp.waiting cimport WaitingFrames
 
+cpdef enum:
+    PUBLISH = (60 << 16) | 40
+    ACK = (60 << 16) | 80
+    REJECT = (60 << 16) | 90
+    NACK = (60 << 16) | 120
+    CLOSE = (20 << 16) | 40
+    TX_SELECT = (90 << 16) | 10
+    TX_COMMIT = (90 << 16) | 20
+
 
 cdef class Channel:
     cdef readonly int number

@@ -28,10 +28,10 @@ else:
     from protocols.amqp.frames import FrameWriter
     from protocols.amqp.waiting import WaitingFrames
 
+    PUBLISH, ACK, REJECT, NACK = 60 << 16 | 40, 60 << 16 | 80, 60 << 16 | 90, 60 << 16 | 120
+    CLOSE, TX_SELECT, TX_COMMIT = 20 << 16 | 40, 90 << 16 | 10, 90 << 16 | 20
+
 METHOD = 1
-PUBLISH, ACK, REJECT, NACK = 60 << 16 | 40, 60 << 16 | 80, 60 << 16 | 90, 60 << 16 | 120
-CLOSE = 20 << 16 | 40
-TX_SELECT, TX_COMMIT = 90 << 16 | 10, 90 << 16 | 20
 OVERTAKING = frozenset(  # what need not wait behind held publishes: qos, consume, cancel(-ok), get, acks, recover
     {60 << 16 | method for method in (10, 20, 30, 31, 70, 80, 90, 100, 110, 120)} | {20 << 16 | 21, 20 << 16 | 41}
 )

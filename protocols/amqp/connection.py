@@ -32,8 +32,9 @@ else:
     from protocols.amqp.frames import FrameWriter
     from protocols.amqp.publishing import Publishing
 
+    NEW, HANDSHAKE, OPEN, CLOSING, ENDED = 0, 1, 2, 3, 4
+
 HEADER_SENT_BACK = b"AMQP\x00\x00\x09\x01"
-NEW, HANDSHAKE, OPEN, CLOSING, ENDED = 0, 1, 2, 3, 4
 CLOSE_SECONDS = 5.0  # the peer's time to answer our connection.close
 MISSED_HEARTBEATS = 2.5
 HELD, OUTPUT = 2, 4  # beside PASSWORD, why input is not read: too much is held, or unsent
@@ -51,7 +52,7 @@ class AmqpConnection(FrameWriter):
     def __init__(self, broker: object, now: float):
         FrameWriter.__init__(self, broker.turn, broker.flow)
         self.broker = broker
-        self.vhost = self.user = self.reader = None
+        self.vhost = self.user = None
         self.channels = {}
         self.client_properties = {}
         self.login = Handshake(self, broker)
@@ -59,7 +60,7 @@ class AmqpConnection(FrameWriter):
         self.channel_max = broker.config.amqp.channel_max
         self.heartbeat = 0
         self._held_max = broker.config.limits.held_bytes
-        self._state = NEW
+        self._at, self._state = 0, NEW
         self._last = None
         self._heard = self._sent = self._told_blocked = self._closing_first = False
         self._deadline = now + broker.config.limits.handshake_seconds
@@ -85,25 +86,34 @@ class AmqpConnection(FrameWriter):
             self._state = HANDSHAKE
             self.login.start()
             at += 8
+        self._at = at
+        while True:
+            try:
+                self._frames(buffer, end)
+                return end if self.finished else self._at
+            except (AmqpError, BrokerError) as error:
+                self.fail(rd16(buffer, self._at + 1), error)
+                if self._state == CLOSING and isinstance(error, FrameError):
+                    return end  # the framing is lost: nothing after it can be read
+            self._at += rd32(buffer, self._at + 3) + 8
+
+    @cython.cfunc
+    def _frames(self, buffer: bytearray, end: cython.Py_ssize_t):
+        """The whole frames up to `end`, from _at on, which follows."""
+        at: cython.Py_ssize_t = self._at
         while end - at >= 7 and not self.finished and not self.paused_for:
             kind: cython.int = rd8(buffer, at)
             size: cython.Py_ssize_t = rd32(buffer, at + 3)
-            try:
-                if size > self.frame_bytes - 8:
-                    limit = self.frame_bytes - 8
-                    raise FrameError(f"type {kind}, all octets = <<>>: {{frame_too_large,{size},{limit}}}")
-                if end - at < size + 8:
-                    break
-                if rd8(buffer, at + 7 + size) != 0xCE:
-                    shown = bytes(buffer[at + 7 : at + 7 + min(size, SHOWN_BYTES)])
-                    raise FrameError(f"type {kind}, first {len(shown)} octets = {shown!r}: invalid_frame_end_marker")
-                self._frame(kind, rd16(buffer, at + 1), buffer, at + 7, at + 7 + size)
-            except (AmqpError, BrokerError) as error:
-                self.fail(rd16(buffer, at + 1), error)
-                if self._state == CLOSING and isinstance(error, FrameError):
-                    return end  # the framing is lost: nothing after it can be read
+            if size > self.frame_bytes - 8:
+                raise FrameError(f"type {kind}, all octets = <<>>: {{frame_too_large,{size},{self.frame_bytes - 8}}}")
+            if end - at < size + 8:
+                break
+            if rd8(buffer, at + 7 + size) != 0xCE:
+                shown = bytes(buffer[at + 7 : at + 7 + min(size, SHOWN_BYTES)])
+                raise FrameError(f"type {kind}, first {len(shown)} octets = {shown!r}: invalid_frame_end_marker")
+            self._frame(kind, rd16(buffer, at + 1), buffer, at + 7, at + 7 + size)
             at += size + 8
-        return end if self.finished else at
+            self._at = at
 
     def _wrong_protocol(self) -> None:
         self.write(HEADER_SENT_BACK)
@@ -114,7 +124,7 @@ class AmqpConnection(FrameWriter):
         self, kind: cython.int, number: cython.int, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t
     ):
         """One whole frame."""
-        if number != 0 and self._state == 2 and 1 <= kind <= 3:
+        if number != 0 and self._state == OPEN and 1 <= kind <= 3:
             self._on_channel(kind, number, b, at, end)
         elif kind == 8:
             if number != 0:
@@ -207,18 +217,6 @@ class AmqpConnection(FrameWriter):
         self.name = client or "{}:{}".format(*self.peer_address[:2])
         self.broker.connections.add(self)
         self.flow.listen(self)
-
-    def pause_input(self, reason: int) -> None:
-        """Read nothing more until resume_input() was called for every reason there is."""
-        self.paused_for |= reason
-        self.reader.pause()
-
-    def resume_input(self, reason: int) -> None:
-        """The reason is gone: if it was the last, go on with what was read and with what comes."""
-        if self.paused_for & reason:
-            self.paused_for &= ~reason
-            if not self.paused_for:
-                self.reader.resume()
 
     def finish_after(self, seconds: float) -> None:
         """Close the socket a little later, unless it closes by itself."""

@@ -10,6 +10,7 @@ cdef class FrameWriter(Peer):
     cpdef holds(self, Py_ssize_t size)
     cpdef method(self, int channel, bytes payload)
     cdef content(self, int channel, Message message)
+    cdef _body(self, int channel, bytes part)
     cdef _body_part(self, int channel, bytes part, Py_ssize_t start, Py_ssize_t size)
     cdef deliver(self, int channel, bytes tag, long long delivery_tag, bint redelivered, Message message)
     cdef ack(self, int channel, long long delivery_tag, bint multiple)

@@ -71,17 +71,23 @@ class FrameWriter(Peer):
         wr8(p, at + 19 + size, 0xCE)
         if message.body_size == 0:
             return
-        body = message.body
-        parts: tuple = body if isinstance(body, tuple) else (body,)
-        limit: cython.Py_ssize_t = self.frame_bytes - 8
+        if isinstance(message.body, bytes):
+            self._body(channel, message.body)
+            return
+        parts: tuple = message.body
         for item in parts:
-            part: bytes = item
-            start: cython.Py_ssize_t = 0
-            total: cython.Py_ssize_t = len(part)
-            while start < total:
-                chunk: cython.Py_ssize_t = total - start if total - start < limit else limit
-                self._body_part(channel, part, start, chunk)
-                start += chunk
+            self._body(channel, item)
+
+    @cython.cfunc
+    def _body(self, channel: cython.int, part: bytes):
+        """A body, or a part of one, in as many frames as it takes."""
+        limit: cython.Py_ssize_t = self.frame_bytes - 8
+        start: cython.Py_ssize_t = 0
+        total: cython.Py_ssize_t = len(part)
+        while start < total:
+            chunk: cython.Py_ssize_t = total - start if total - start < limit else limit
+            self._body_part(channel, part, start, chunk)
+            start += chunk
 
     @cython.cfunc
     def _body_part(self, channel: cython.int, part: bytes, start: cython.Py_ssize_t, size: cython.Py_ssize_t):

@@ -44,7 +44,7 @@ NO_METHOD = "expected method frame, got non method frame instead"
 HEADER_WANTED = "expected content header for class 60, got"
 BODY_WANTED = "expected content body, got non content body frame instead"
 DELAY_NAME = b"\x07x-delay"  # as a field begins
-MESSAGE_BYTES = 256  # what a message takes in memory beside its body, about
+MESSAGE_BYTES = cython.declare(cython.Py_ssize_t, 256)  # what a message takes in memory beside its body, about
 
 
 @cython.cfunc
