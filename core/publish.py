@@ -160,7 +160,7 @@ class Publisher:
         """Those of the queues that are full and refuse the message, or None."""
         full: list = None
         for item in queues:
-            queue: Queue = item
+            queue: Queue = cython.cast(Queue, item)  # unchecked here and in _push(): a route has nothing but queues
             if queue.limits is not None and queue.refuses(message):
                 if full is None:
                     full = []
@@ -171,8 +171,8 @@ class Publisher:
     def _push(self, message: Message, queues: tuple):
         """Show the message in every queue."""
         for item in queues:
-            queue: Queue = item
-            queue.push(message, queue.code_of(message))
+            queue: Queue = cython.cast(Queue, item)
+            queue.push(message, _code(queue, message))
 
     @cython.cfunc
     def _store(self, message: Message, durable: tuple, source: tuple | None):
@@ -186,10 +186,20 @@ class Publisher:
             queue: Queue = item
             self._places[at] = queue.id
             self._places[at + 1] = queue.end()
-            self._places[at + 2] = queue.code_of(message)
+            self._places[at + 2] = _code(queue, message)
             at += 3
         self.log.append_store(message, self._places, count, source)
         self.turn.schedule()
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def _code(queue: Queue, message: Message) -> cython.longlong:
+    """queue.code_of(message), without the call for queues that have nothing to say."""
+    if queue.ttl_ms < 0 and queue.levels is None:
+        return message.expire_at
+    return queue.code_of(message)
 
 
 def _others(queues: tuple, full: list) -> tuple:
