@@ -44,6 +44,10 @@ class Clock:
             self.ms = value
         return self.ms
 
+    def set(self, ms: int) -> None:
+        """For a tool that writes an old log anew: the time of the record to come. tick() must not be called."""
+        self.ms = ms
+
     @cython.cfunc
     def _slew(self, now: cython.double, since: cython.double):
         """Draw our time towards the wall clock; `skew_ms` is what is left (a metric; above 5 s worth a log line)."""

@@ -14,7 +14,7 @@ import click
 from core.config import ConfigError
 from core.errors import LogCorrupt, StoreRefused
 from gateway import logs, settings
-from gateway.cli.errors import EX_CANTCREAT, EX_CONFIG, EX_DATAERR, EX_IOERR, EX_NOINPUT, EX_UNAVAILABLE, Refused
+from gateway.cli.errors import EX_CANTCREAT, EX_CONFIG, EX_DATAERR, EX_IOERR, EX_UNAVAILABLE, Refused
 
 if TYPE_CHECKING:
     from core.config import Config
@@ -100,6 +100,31 @@ def backup_command(before: Asked, /, to: str, **asked: Any) -> None:
     sys.exit(ended(lambda: storage.backup(Path(config.data_dir), Path(to), config.log.segment_bytes)))
 
 
+@main.command("dump")
+@click.argument("to", metavar="FILE")
+@takes_settings
+@click.pass_obj
+def dump_command(before: Asked, /, to: str, **asked: Any) -> None:
+    """Write everything durable to a file that is not there yet, as JSON lines, for `restore`; compressed if its name
+    ends with .gz. No broker may be running: dump a backup of it then."""
+    from gateway.cli import storage
+
+    config = configured(before.then(Asked(**asked)))
+    sys.exit(ended(lambda: storage.dump(Path(config.data_dir), Path(to), config.log.segment_bytes)))
+
+
+@main.command("restore")
+@click.argument("file", metavar="FILE")
+@takes_settings
+@click.pass_obj
+def restore_command(before: Asked, /, file: str, **asked: Any) -> None:
+    """Make a new data directory from a dump, also one of another version of the broker."""
+    from gateway.cli import storage
+
+    config = configured(before.then(Asked(**asked)))
+    sys.exit(ended(lambda: storage.restore(Path(config.data_dir), Path(file), config.log.segment_bytes)))
+
+
 def configured(asked: Asked) -> Config:
     """The configuration, with logging as it says."""
     try:
@@ -136,7 +161,7 @@ def ended(work: Callable[[], int]) -> int:
     try:
         return work()
     except Refused as error:
-        fail(str(error), EX_NOINPUT)
+        fail(str(error), error.code)
     except StoreRefused as error:
         fail(str(error), EX_CANTCREAT)
     except LogCorrupt as error:

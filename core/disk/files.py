@@ -2,6 +2,8 @@
 
     DATA/lock            held by the broker that runs here
     DATA/abort           is there while it runs: found at start, the last stop was not a clean one
+    DATA/restoring       is there while `mqgateway restore` works, DATA/repairing while `mqgateway repair` does: whoever
+                         else finds it refuses, since it was interrupted and has to be run again first
     DATA/commitlog/%020d segments of `segment_bytes`, named by the log offset at which they begin
 
 A segment is a sparse file of full size. Ahead of the log's end it is filled with zeros and synced, off the loop, so
@@ -27,13 +29,16 @@ CACHED_BYTES = 256 << 20
 IOV_MAX = 1024
 NAME_DIGITS = 20
 
+UNFINISHED = {"restore": "restoring", "repair": "repairing"}  # command -> file
+
 Part = tuple[int, Sequence[Any]]  # log offset, buffers that lie there one behind the other
 
 
 class DataDirectory:
     """Takes the directory for this process; raises StoreRefused with one clear line when that cannot be."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, command: str = ""):
+        """command: one of UNFINISHED, which may go on where it was interrupted; `resumed` = it was."""
         self.path = Path(path)
         try:
             self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -48,8 +53,31 @@ class DataDirectory:
             raise DirectoryInUse(f"data directory {self.path} is in use by another broker (process {owner})") from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, b"%d\n" % os.getpid(), 0)
+        self._unfinished(command)
         self._abort = self.path / "abort"
         self.unclean = self._abort.exists()  # the last broker here was not stopped, it ended
+
+    def _unfinished(self, command: str) -> None:
+        self.resumed = False
+        for other, name in UNFINISHED.items():
+            if not (self.path / name).exists():
+                continue
+            if other == command:
+                self.resumed = True
+                continue
+            os.close(self._lock_fd)
+            raise StoreRefused(f"data directory {self.path}: mqgateway {other} was interrupted here, run it again")
+
+    def begin(self, command: str) -> None:
+        """From here on, until finish(), nobody else may use what lies here."""
+        (self.path / UNFINISHED[command]).touch()
+        FileOps().sync_directory(str(self.path))
+
+    def finish(self, command: str) -> None:
+        """All is on the disk as that command leaves it."""
+        FileOps().sync_directory(str(self.path))
+        (self.path / UNFINISHED[command]).unlink(missing_ok=True)
+        FileOps().sync_directory(str(self.path))
 
     def mark_running(self) -> None:
         """From here on, an end without mark_stopped() is an unclean one."""
@@ -192,6 +220,10 @@ class SegmentFiles:
             self.give(segment)
         self.filled_to = upto
         return upto
+
+    def extend(self) -> None:
+        """Make the next segment, of holes: for a tool, which does not ask for space ahead."""
+        self._create(self.end)
 
     def erase(self, offset: int, upto: int) -> None:
         """Overwrite what lies from `offset` to `upto` with zeros, durably."""

@@ -24,7 +24,8 @@ from core.state.records import KeyPage, KeySeen
 logger = logging.getLogger(__name__)
 
 PAGE_KEYS = 256
-ENTRY = Struct(">QQ16s")
+KEY_BYTES = 16
+ENTRY = Struct(f">QQ{KEY_BYTES}s")
 
 
 def put_key(facts: Facts, record: KeySeen, offset: int) -> None:
@@ -40,12 +41,18 @@ def put_key(facts: Facts, record: KeySeen, offset: int) -> None:
     ENTRY.pack_into(page.entries, at * ENTRY.size, record.number + 1, record.expires, record.key)
 
 
+def page_keys(page: KeyPage) -> Iterator[tuple[int, int, bytes, int]]:
+    """(place, number, key, ms when it is forgotten) of every key of a page."""
+    for at, (number, expires, key) in enumerate(ENTRY.iter_unpack(page.entries)):
+        if number:
+            yield page.number * PAGE_KEYS + at, number - 1, key, expires
+
+
 def kept_keys(facts: Facts, vhost: str, exchange: str) -> Iterator[tuple[int, bytes, int]]:
     """(number, key, ms when it is forgotten) of every key that is kept of an exchange."""
     for page in facts.pages(vhost, exchange):
-        for number, expires, key in ENTRY.iter_unpack(page.entries):
-            if number:
-                yield number - 1, key, expires
+        for _, number, key, expires in page_keys(page):
+            yield number, key, expires
 
 
 def read_keys(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.disk.files import DataDirectory, SegmentFiles
+from core.disk.files import UNFINISHED, DataDirectory, SegmentFiles
 from core.disk.ops import ReadOnlyOps
 from core.errors import DirectoryInUse
 from gateway.cli.errors import Refused
@@ -30,7 +30,7 @@ class WatchedLog(SegmentFiles):
 @contextmanager
 def held_by_us(data_dir: Path) -> Iterator[DataDirectory | None]:
     """Keep brokers from starting here meanwhile; None: one is running already. Raises Refused, StoreRefused."""
-    if not (data_dir / "commitlog").is_dir():
+    if not any((data_dir / name).exists() for name in ("commitlog", *UNFINISHED.values())):
         raise Refused(f"{data_dir} is no data directory: it has no commitlog/")
     try:
         directory = DataDirectory(data_dir)

@@ -6,4 +6,8 @@ EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_CANTCREAT, EX_IOERR, EX_CONFIG = 65, 
 
 
 class Refused(Exception):
-    """The command cannot begin: its one line."""
+    """The command cannot begin, or go on: its one line, and the exit code."""
+
+    def __init__(self, text: str, code: int = EX_NOINPUT):
+        super().__init__(text)
+        self.code = code

@@ -14,6 +14,8 @@ import click
 from core.errors import LogCorrupt
 from core.state.snapshot import StoreDamaged
 from gateway.cli import backup as copying
+from gateway.cli import dump as dumping
+from gateway.cli import restore as restoring
 from gateway.cli import verify as verifying
 from gateway.cli.errors import EX_DATAERR
 
@@ -41,11 +43,28 @@ def backup(data_dir: Path, to: Path, segment_bytes: int) -> int:
     return 0
 
 
-def _bar(shown: ExitStack, first: int, end: int) -> Callable[[int], None]:
-    """A progress bar over log offsets, on a terminal; what is told how far it is."""
+def dump(data_dir: Path, to: Path, segment_bytes: int) -> int:
+    """Print what is in the file."""
+    with ExitStack() as shown:
+        done = dumping.dump(data_dir, to, segment_bytes, lambda first, end: _bar(shown, first, end))
+    click.echo(f"{to}: {done.facts} facts, {done.messages} messages of {data_dir}, {done.written_bytes} bytes")
+    return 0
+
+
+def restore(data_dir: Path, file: Path, segment_bytes: int) -> int:
+    """Print what is in the new directory."""
+    with ExitStack() as shown:
+        done = restoring.restore(data_dir, file, segment_bytes, lambda first, end: _bar(shown, first, end, str(file)))
+    click.echo(f"{data_dir}: {done.queues} queues, {done.messages} messages; the next start builds its state/")
+    return 0
+
+
+def _bar(shown: ExitStack, first: int, end: int, label: str = "the log") -> Callable[[int], None]:
+    """A progress bar over offsets, on a terminal; what is told how far it is. One before it ends."""
     if not sys.stderr.isatty():
         return lambda offset: None
-    bar = shown.enter_context(click.progressbar(length=max(1, end - first), label="the log", file=sys.stderr))
+    shown.close()
+    bar = shown.enter_context(click.progressbar(length=max(1, end - first), label=label, file=sys.stderr))
     return lambda offset: bar.update(max(0, offset - first - bar.pos))
 
 

@@ -35,6 +35,7 @@ from gateway.cli.errors import Refused
 WORKSPACE = "verify"  # in the data directory: as large as the state grows
 SHOWN_MAX = 100  # damages, and differences
 
+
 class Report(NamedTuple):
     """What verify() found. online: beside a running broker; segments, segment_bytes = how many files of which size;
     queues, messages = durable queues and what waits in them; stamp = log offset of the last checkpoint, -1: none that

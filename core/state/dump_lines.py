@@ -1,0 +1,176 @@
+"""The lines of a dump: everything durable, as JSON, one thing on a line. docs/dump.md describes them for others.
+
+    dump | vhost* exchange* queue* binding* keys* ids | message* | end
+
+The form has a version of its own and follows neither the log's records nor state/: a dump moves data between versions
+of the broker. What is bytes is base64. A field that is at its default is left out. A line or field that a reader does
+not know is refused, never skipped; only the head may have more of them, so that its version can be told.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+VERSION = 1
+
+
+class Line(msgspec.Struct, tag_field="line", omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """What every line has."""
+
+
+class Head(Line, tag="dump", forbid_unknown_fields=False):
+    """The first line. made: when, ISO 8601; by: the program and its version."""
+
+    version: int
+    made: str = ""
+    by: str = ""
+
+
+class VhostLine(Line, tag="vhost"):
+    """A virtual host; its predeclared exchanges come with it."""
+
+    name: str
+
+
+class ExchangeLine(Line, tag="exchange"):
+    """A durable exchange. arguments: an AMQP field table."""
+
+    vhost: str
+    name: str
+    kind: str
+    auto_delete: bool = False
+    internal: bool = False
+    arguments: bytes = b""
+
+
+class QueueLine(Line, tag="queue"):
+    """A durable queue. Below `first` everything is done, `next` is the offset of the next message. The type `delayed`
+    is the hidden queue that delayed messages of a virtual host wait in."""
+
+    id: int
+    vhost: str
+    name: str
+    first: int
+    next: int
+    queue_type: str = "classic"
+    exclusive: bool = False
+    auto_delete: bool = False
+    arguments: bytes = b""
+
+
+class BindingLine(Line, tag="binding"):
+    """From the exchange `source` to a queue or an exchange. A key that is not UTF-8 is in key_bytes."""
+
+    vhost: str
+    source: str
+    kind: str
+    destination: str
+    key: str = ""
+    key_bytes: bytes = b""
+    arguments: bytes = b""
+
+
+class Key(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """A deduplication key: its place, its number, when it is forgotten (ms since the epoch, 0 = when others push it
+    out), its hash of 16 bytes."""
+
+    place: int
+    number: int
+    expires: int
+    key: bytes
+
+
+class KeysLine(Line, tag="keys"):
+    """Keys that a deduplicating exchange has seen."""
+
+    vhost: str
+    exchange: str
+    keys: list[Key]
+
+
+class IdsLine(Line, tag="ids"):
+    """Every queue id below `next` was given out."""
+
+    next: int
+
+
+class Place(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """A message in a queue. code: in its lowest 54 bits when it expires there, in a delayed queue when it is due, in a
+    stream when it came (ms since the epoch, 0 = never); above them its priority. returns: how often it came back;
+    until: it waits for that time before it is tried again, 0 = it does not."""
+
+    queue: int
+    offset: int
+    code: int = 0
+    returns: int = 0
+    until: int = 0
+
+
+class MessageLine(Line, tag="message"):
+    """A message, once, and its places in queues. header: its AMQP content properties (flags and list)."""
+
+    vhost: str
+    places: list[Place]
+    store_ms: int
+    exchange: str = ""
+    key: str = ""
+    key_bytes: bytes = b""
+    persistent: bool = False
+    expire_at: int = 0
+    header: bytes = b""
+    body: bytes = b""
+
+
+class End(Line, tag="end"):
+    """The last line: how many lines lie between it and the head, and the CRC-32 of them, line ends included."""
+
+    lines: int
+    crc: int
+
+
+AnyLine = VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | IdsLine | MessageLine | End
+
+encode = msgspec.json.Encoder().encode
+_decode_head = msgspec.json.Decoder(Head).decode
+_decode_line: Any = msgspec.json.Decoder(AnyLine).decode
+
+
+class DumpRefused(Exception):
+    """The file is no dump, is not whole, or is not for this version: one sentence."""
+
+
+def read_head(text: bytes) -> Head:
+    """The first line. Raises DumpRefused."""
+    try:
+        head = _decode_head(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise DumpRefused("it is no dump of mqgateway: its first line is no dump's head") from None
+    if head.version > VERSION:
+        raise DumpRefused(
+            f"it was written in dump format {head.version}, this version reads up to {VERSION}: "
+            f"restore it with the version that wrote it ({head.by}), or a newer one"
+        )
+    return head
+
+
+def read_line(text: bytes, number: int) -> Any:
+    """A line that is not the first. Raises DumpRefused."""
+    try:
+        return _decode_line(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DumpRefused(f"its line {number} cannot be read: {error}") from None
+
+
+def key_fields(key: bytes) -> dict[str, Any]:
+    """A routing key as its fields of a line."""
+    try:
+        return {"key": key.decode()}
+    except UnicodeDecodeError:
+        return {"key_bytes": key}
+
+
+def key_of(line: BindingLine | MessageLine) -> bytes:
+    """The routing key of a line."""
+    return line.key_bytes or line.key.encode()
