@@ -55,7 +55,7 @@ class Ports(NamedTuple):
     model, publisher, clock, schedule, cold   of the broker
     fetch(units, done)                        reads messages: Reader.fetch
     soon(callback)                            in the next iteration of the loop
-    content(header block)                     gives a Content
+    content(header block, what is unseen)     gives a Content
     add_queue(vhost)                          declares the hidden queue
     """
 
@@ -66,7 +66,7 @@ class Ports(NamedTuple):
     cold: Any
     fetch: Callable[[Any, Callable[[Any], None]], None]
     soon: Callable[[Callable[[], None]], Any]
-    content: Callable[[bytes], Any]
+    content: Callable[[bytes, bytes], Any]
     add_queue: Callable[[VirtualHost], None]
 
 
@@ -209,9 +209,10 @@ class Delays:
         vhost = self._ports.model.vhosts.get(queue.vhost.decode())
         if queue.deleted or vhost is None or queue.cursor.is_done(offset):  # gone or cancelled meanwhile
             return
-        content, header, keys, ttl_ms = self._ports.content(message.header).released()
+        content, header, keys, ttl_ms = self._ports.content(message.header, message.unseen).released()
         address = message.vhost, message.exchange, message.routing_key
         released = Message(address, header, message.body, message.body_size, message.persistent)
+        released.unseen = message.unseen
         if ttl_ms >= 0:
             released.expire_at = self._ports.clock.ms + ttl_ms
         route = UNROUTABLE

@@ -1,5 +1,6 @@
 cdef class Message:
     cdef readonly bytes vhost, exchange, routing_key, header
+    cdef public bytes unseen
     cdef public object body
     cdef readonly Py_ssize_t body_size
     cdef public long long offset

@@ -18,6 +18,7 @@ class Message:
 
     vhost, exchange, routing_key  its address, UTF-8 (an AMQP routing key is any bytes)
     header       the header block as received (AMQP: property flags and property list), not decoded
+    unseen       what the protocol keeps for itself beside it, and no consumer is shown (AMQP: the keys of BCC); mostly b""
     body         bytes, or a tuple of bytes when it came in several frames; body_size in bytes
     offset       of its record in the log, -1 while it is in none; record_size in bytes
     store_ms     when it entered the broker, expire_at when it expires (0 = never): ms since the epoch
@@ -30,6 +31,7 @@ class Message:
         self.exchange = exchange
         self.routing_key = routing_key
         self.header = header
+        self.unseen = b""
         self.body = body
         self.body_size = body_size
         self.persistent = persistent
@@ -53,6 +55,7 @@ def new_message(
     message.exchange = exchange
     message.routing_key = routing_key
     message.header = header
+    message.unseen = b""
     message.body = body
     message.body_size = body_size
     message.offset = -1

@@ -26,7 +26,7 @@ cdef Py_ssize_t put_text(unsigned char* b, Py_ssize_t at, bytes name, bytes valu
 
 cdef class Encoder:
     cdef bytearray _scratch
-    cdef bytes _topic, _header, _expire, _tail_size
+    cdef bytes _topic, _header, _prefix, _expire, _tail_size
     cdef object _body
     cdef Py_ssize_t _body_bytes, _q_bytes, _address_bytes, _origin_bytes, _properties_bytes, _from_bytes
     cdef unsigned int _flag

@@ -13,9 +13,9 @@
 - A place is varint(queue id << 1 | has code), varint(queue offset), and the tags code as i64 if has code.
 - `__FROM` = base64 of varint queue id, varint queue offset: the message was moved, and this record settles it there.
 - `__Q` = base64 of the places (the first 256), `__ADDRESS` = base64 of varint length + bytes of virtual host, exchange
-  and routing key, `__ORIGIN` = base64 of the protocol's number and its header block. A block too big for the properties
-  rides behind the body, `__ORIGIN_TAIL` = its length. The body of a link: varint log offset and varint size of the
-  stored message, then places.
+  and routing key, `__ORIGIN` = base64 of the protocol's number (of what is unseen: + 1, then u32 size and bytes of it)
+  and its header block. An origin too big for the properties rides behind the body, `__ORIGIN_TAIL` = its length. The
+  body of a link: varint log offset and varint size of the stored message, then places.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ ORIGIN_NAME = cython.declare(bytes, b"__ORIGIN\x01")
 TAIL_NAME = cython.declare(bytes, b"__ORIGIN_TAIL\x01")
 CRC_NAME = cython.declare(bytes, b"__CRC32#\x01")
 AMQP = cython.declare(bytes, b"\x01")  # the protocol's number before its header block
+AMQP_UNSEEN = cython.declare(bytes, b"\x02")  # and when there is something unseen between the two
 PROPERTIES_MAX = cython.declare(cython.Py_ssize_t, 32767)
 ADDRESS_MAX = cython.declare(cython.Py_ssize_t, 16000)  # so that 256 places and an address always fit the properties
 PLACE_BYTES_MAX = cython.declare(cython.Py_ssize_t, 28)
@@ -153,7 +154,7 @@ class Encoder:
     @cython.cfunc
     def _forget(self):
         """Hold on to nothing of the last record."""
-        self._topic = self._header = self._expire = self._tail_size = b""
+        self._topic = self._header = self._prefix = self._expire = self._tail_size = b""
         self._body = b""
         self._body_bytes = self._q_bytes = self._address_bytes = self._origin_bytes = self._properties_bytes = 0
         self._from_bytes = 0
@@ -199,7 +200,9 @@ class Encoder:
         self._header = message.header
         self._tail_size = b""
         self._expire = b"%d" % message.expire_at if message.expire_at else b""
-        self._origin_bytes = len(self._header) + 1 if self._header else 0
+        unseen: bytes = message.unseen
+        self._prefix = AMQP_UNSEEN + len(unseen).to_bytes(4, "big") + unseen if unseen else AMQP
+        self._origin_bytes = len(self._prefix) + len(self._header) if self._header or unseen else 0
         self._body = message.body
         self._body_bytes = message.body_size
         self._flag = PERSISTENT if message.persistent else 0
@@ -282,7 +285,7 @@ class Encoder:
         start: cython.Py_ssize_t = at
         fragments: tuple = self._body if isinstance(self._body, tuple) else (self._body,)
         if self._tail_size:
-            fragments = (*fragments, AMQP, self._header)
+            fragments = (*fragments, self._prefix, self._header)
         crc: cython.uint = 0
         total: cython.Py_ssize_t = 0
         for fragment in fragments:
@@ -343,8 +346,8 @@ class Encoder:
                 put(b, at, fragment)
                 at += len(fragment)
         if self._tail_size:
-            put(b, at, AMQP)
-            put(b, at + 1, self._header)
+            put(b, at, self._prefix)
+            put(b, at + len(self._prefix), self._header)
             at += self._origin_bytes
         return at
 
@@ -388,8 +391,8 @@ class Encoder:
         if self._tail_size:
             return put_text(b, at, TAIL_NAME, self._tail_size)
         if self._origin_bytes:
-            put(s, 0, AMQP)
-            put(s, 1, self._header)
+            put(s, 0, self._prefix)
+            put(s, len(self._prefix), self._header)
             put(b, at, ORIGIN_NAME)
             at = put_base64(b, at + 9, s, self._origin_bytes)
             b[at] = 2

@@ -28,6 +28,7 @@ BLANK_MAGIC = cython.declare(cython.uint, 0xCBD43194)
 CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
 MIN_BYTES = cython.declare(cython.Py_ssize_t, 88 + 1 + 2 + 20)
 TOPICS = cython.declare(tuple, (b"CORDUROY_MESSAGE", b"CORDUROY_STATE", b"CORDUROY_DONE", b"CORDUROY_LINK"))
+AMQP_UNSEEN = cython.declare(cython.int, 2)  # an origin's number: see record.py
 CRC_NAME = cython.declare(bytes, b"__CRC32#\x01")
 
 
@@ -215,15 +216,20 @@ class View:
         at += varint_size(key_n)
         key: bytes = address[at : at + key_n]
         body_size: cython.Py_ssize_t = self.body_size
-        header: bytes = b""
+        origin: bytes = b""
         if self._origin_end:
-            header = base64_bytes(b, self._origin_at, self._origin_end - self._origin_at)[1:]
+            origin = base64_bytes(b, self._origin_at, self._origin_end - self._origin_at)
         elif self._tail_end:
             tail: cython.Py_ssize_t = self._decimal(b, self._tail_at, self._tail_end)
             body_size -= tail
-            header = self._buffer[self._body_at + body_size + 1 : self._body_at + body_size + tail]
+            origin = self._buffer[self._body_at + body_size : self._body_at + body_size + tail]
+        header_at: cython.Py_ssize_t = 1
+        if origin and origin[0] == AMQP_UNSEEN:
+            header_at = 5 + int.from_bytes(origin[1:5], "big")
         body: bytes = self._buffer[self._body_at : self._body_at + body_size]
-        message: Message = new_message(vhost, exchange, key, header, body, body_size)
+        message: Message = new_message(vhost, exchange, key, origin[header_at:], body, body_size)
+        if header_at > 1:
+            message.unseen = origin[5:header_at]
         message.offset = self.offset
         message.record_size = self.size
         message.store_ms = self.store_ms

@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from core.routing.history import NO_STORE
-from protocols.amqp.copies import keys_of
+from protocols.amqp.copies import keys_of, unseen_keys
 from protocols.amqp.properties import decode_properties, encode_properties, read_expiration
 from protocols.amqp.tables import Timestamp
 
@@ -41,10 +41,12 @@ class Released(NamedTuple):
 
 
 class Content:
-    """A header block (property flags and list; none at all stands for no properties), decoded when first asked."""
+    """A header block (property flags and list; none at all stands for no properties), decoded when first asked, and
+    what its message keeps unseen."""
 
-    def __init__(self, header: bytes):
+    def __init__(self, header: bytes, unseen: bytes = b""):
         self._header = header or NO_PROPERTIES
+        self._unseen = unseen
         self._decoded: dict[str, Any] | None = None
 
     @property
@@ -72,13 +74,13 @@ class Content:
 
     def released(self) -> Released:
         """The message when its delay is over. x-delay is negative from now on: consumers see that it was delayed, and
-        no exchange delays it again. Its other keys (CC, BCC) count now, and BCC is seen no more."""
+        no exchange delays it again. Its other keys (CC, BCC) count now."""
         properties = dict(self.properties)
         headers = dict(self.headers())
         delay = self.delay_ms()
         if delay:
             headers[DELAY] = -delay
-        keys = [*keys_of(headers.get("CC", [])), *keys_of(headers.pop("BCC", []))]
+        keys = [*keys_of(headers.get("CC", [])), *unseen_keys(self._unseen)]
         if "headers" in properties:
             properties["headers"] = headers
         header = encode_properties(properties)

@@ -1,7 +1,8 @@
 """CC and BCC (RabbitMQ's sender-selected distribution): more routing keys in a message's headers.
 
-Both fields are arrays; their strings are keys, other elements are passed over. BCC is taken out of what is delivered,
-byte by byte, so that every other field stays as it came.
+Both fields are arrays; their strings are keys, other elements are passed over. BCC is taken out of the header block,
+byte by byte, so that every other field stays as it came, and stays with the message unseen (core.message): when the
+broker routes the message again, as a dead letter or after a delay, its keys count again, as in RabbitMQ.
 """
 
 from __future__ import annotations
@@ -39,8 +40,13 @@ def keys_of(values: list[Any]) -> list[bytes]:
     return [each.encode() if isinstance(each, str) else bytes(each) for each in strings]
 
 
-def without_bcc(header: bytes, scan: Scan) -> bytes:
-    """The header block without the field BCC."""
+def unseen_keys(unseen: bytes) -> list[bytes]:
+    """The keys of BCC, of what a message keeps unseen."""
+    return keys_of(tables.decode(unseen, 0, len(unseen))[0]["BCC"]) if unseen else []
+
+
+def without_bcc(header: bytes, scan: Scan) -> tuple[bytes, bytes]:
+    """The header block without the field BCC, and what is to be kept of that unseen: it alone in a table, or b""."""
     places = [(at, end) for name, at, end in fields_of(header, scan) if name == BCC]
     at = scan.headers_at - scan.origin
     size = int.from_bytes(header[at : at + 4], "big") - sum(end - start for start, end in places)
@@ -48,4 +54,5 @@ def without_bcc(header: bytes, scan: Scan) -> bytes:
     for start, end in reversed(places):
         del out[start:end]
     out[at : at + 4] = size.to_bytes(4, "big")
-    return bytes(out)
+    fields = b"".join(header[start:end] for start, end in places)
+    return bytes(out), len(fields).to_bytes(4, "big") + fields if fields else b""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import cython
 
 from protocols.amqp import tables
-from protocols.amqp.copies import keys_of
+from protocols.amqp.copies import keys_of, unseen_keys
 
 if cython.compiled:
     from cython.cimports.core.dead_letters import Dead, new_dead
@@ -129,7 +129,12 @@ class Deaths:
             message.body_size,
         )
         marked.persistent = message.persistent
-        return new_dead(marked, keys if key is None else (key,), passed)
+        if key is not None:
+            return new_dead(marked, (key,), passed)
+        if message.unseen:
+            marked.unseen = message.unseen
+            keys = (*keys, *unseen_keys(message.unseen))
+        return new_dead(marked, keys, passed)
 
     def _copies(self, header: bytes) -> list[bytes]:
         """The keys that CC names; what is no array names none."""

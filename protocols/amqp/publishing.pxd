@@ -27,7 +27,7 @@ cdef class Publishing(Waiter):
     cdef long long _memo_version, _size_max
     cdef public int expecting
     cdef bint _mandatory
-    cdef bytes _header, _stored, _held, _reply
+    cdef bytes _header, _stored, _unseen, _reply
     cdef tuple _copies
     cdef long long _body_size, _received, _ttl_ms, _delay_ms
     cdef bint _persistent, _delays_anywhere

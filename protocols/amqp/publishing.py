@@ -82,7 +82,7 @@ class Publishing(Waiter):
         self.vhost_name = self.vhost.name.encode()
         self.router = self.vhost.router
         self.scan = Scan()
-        self._memo = self._exchange = self._key = self._header = self._stored = self._held = b""
+        self._memo = self._exchange = self._key = self._header = self._stored = self._unseen = b""
         self._copies = self._reply = None
         self._memo_version = -1
         self._size_max = broker.config.limits.message_bytes
@@ -163,7 +163,8 @@ class Publishing(Waiter):
         if scan.user_id_at >= 0:
             self._check_user(bytes(b[scan.user_id_at : scan.user_id_at + scan.user_id_size]))
         if not same(b, at + 12, end, self._header):
-            self._header = self._stored = self._held = take(b, at + 12, end - at - 12)
+            self._header = self._stored = take(b, at + 12, end - at - 12)
+            self._unseen = b""
             self._copies = None
             self._delay_ms = 0
             if scan.copies or scan.reply_to_size == 21:
@@ -188,10 +189,9 @@ class Publishing(Waiter):
             if self._reply is None:
                 raise PreconditionFailed("fast reply consumer does not exist")
             stored = header[: at - 1] + bytes([len(self._reply)]) + self._reply + header[at + scan.reply_to_size :]
-        self._held = stored
         if scan.copies:
             self._copies = copied_keys(header, scan)
-            stored = without_bcc(stored, scan)  # the headers lie before reply_to
+            stored, self._unseen = without_bcc(stored, scan)  # the headers lie before reply_to
         self._header, self._stored = header, stored
 
     def replies_go_to(self, token: bytes | None) -> None:
@@ -238,13 +238,14 @@ class Publishing(Waiter):
         """The content is whole: route it, store it, answer for it."""
         self.expecting = 0
         waits: cython.bint = self._delay_ms > 0 and (self._delays_anywhere or self._exchange_found.delayed)
-        header: bytes = self._held if waits else self._stored
+        header: bytes = self._stored
         message: Message = new_message(
             self.vhost_name, self._exchange, self._key, b"" if header == b"\x00\x00" else header, self._body,
             self._body_size,
         )  # fmt: skip
         self._body = None
         message.persistent = self._persistent
+        message.unseen = self._unseen
         if self._ttl_ms >= 0:  # counted from now: with 0 it reaches who waits for it, however late its body came
             message.expire_at = self.broker.clock.ms + self._ttl_ms
         self._flow.took(self._body_size + MESSAGE_BYTES)

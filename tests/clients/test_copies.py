@@ -3,7 +3,7 @@
 import pika
 import pytest
 
-from tests.clients.deliveries import drain
+from tests.clients.deliveries import drain, pump
 
 
 def queues(channel, name, *ends):
@@ -76,3 +76,66 @@ def test_a_message_after_one_with_copies_has_none(channel, name):
     publish(channel, to, CC=[cc])
     publish(channel, to, CCC=[cc])
     assert (len(drain(channel, to)), len(drain(channel, cc))) == (2, 1)
+
+
+def dying(channel, name, durable=False, **arguments):
+    """A queue whose dead letters go by their keys, and queues for what has each of the keys."""
+    channel.exchange_declare(name, "direct", auto_delete=True)
+    made = queues(channel, name, "cc", "bcc", "to", "other")
+    for queue in made:
+        channel.queue_bind(queue, name, queue)
+    source = name + "source"
+    arguments = {"x-dead-letter-exchange": name, **arguments}
+    channel.queue_declare(source, exclusive=not durable, durable=durable, arguments=arguments)
+    channel.queue_bind(source, "amq.direct", made[2])
+    return made
+
+
+def die(channel, name):
+    """Have the message of dying()'s queue rejected."""
+    method, properties, _ = channel.basic_get(name + "source")
+    assert "BCC" not in properties.headers
+    channel.basic_reject(method.delivery_tag, requeue=False)
+    channel.basic_qos(0)
+
+
+def keys_of_death(channel, queue):
+    """routing-keys of the only death of the only message, which has come or is coming; its headers are as they were."""
+    got = []
+    pump(channel.connection, lambda: got.extend(drain(channel, queue)) or got)
+    (letter,) = got
+    (death,) = letter.properties.headers["x-death"]
+    assert "BCC" not in letter.properties.headers
+    return death["routing-keys"], letter.method.routing_key, letter.properties.headers.get("CC")
+
+
+def test_a_dead_letter_goes_to_all_its_copies_again_and_names_none_of_the_blind_ones(channel, name):
+    cc, bcc, to, _ = dying(channel, name)
+    publish(channel, to, "amq.direct", CC=[cc], BCC=[bcc])
+    die(channel, name)
+    for queue in (to, cc, bcc):
+        assert keys_of_death(channel, queue) == ([to, cc], to, [cc])
+
+
+def test_a_dead_letter_with_a_key_of_its_own_has_no_copies_any_more(channel, name):
+    cc, bcc, to, other = dying(channel, name, **{"x-dead-letter-routing-key": name + "other"})
+    publish(channel, to, "amq.direct", CC=[cc], BCC=[bcc])
+    die(channel, name)
+    assert keys_of_death(channel, other) == ([to, cc], other, None)
+    assert [drain(channel, queue) for queue in (to, cc, bcc)] == [[], [], []]
+
+
+@pytest.mark.ours
+def test_blind_copies_are_known_after_a_crash(start_broker, open_channel, name):
+    broker = start_broker()
+    channel = open_channel(broker)
+    cc, bcc, to, _ = dying(channel, name, durable=True)
+    channel.confirm_delivery()
+    headers = {"CC": [cc], "BCC": [bcc]}
+    channel.basic_publish("amq.direct", to, b"x", pika.BasicProperties(headers=headers, delivery_mode=2))
+    channel.connection.close()
+    broker.kill9()
+    channel = open_channel(broker.start())
+    cc, bcc, to, _ = dying(channel, name, durable=True)
+    die(channel, name)
+    assert keys_of_death(channel, bcc) == ([to, cc], to, [cc])

@@ -175,6 +175,17 @@ def test_a_header_block_too_big_for_the_properties_rides_behind_the_body(body):
     assert again.header == message.header and again.body == b"".join(message.fragments())
 
 
+@pytest.mark.parametrize("unseen", [b"u", b"u" * 300, b"u" * 30_000])
+@pytest.mark.parametrize("header", [b"", b"\x10\x00\x02", b"h" * 30_000])
+def test_what_nobody_is_shown_stays_with_the_message(header, unseen):
+    message = message_of(header=header)
+    message.unseen = unseen
+    data = encode_store(message, [(1, 2, 0)])
+    plain_decode(data)
+    again = decode_message(data, 0, len(data), 4096)
+    assert (again.header, again.unseen, again.body) == (header, unseen, message.body)
+
+
 def test_the_biggest_header_block_that_fits_stays_in_the_properties():
     sizes = [encode_store(message_of(header=b"h" * n), [(1, 2, 0)]) for n in range(24_400, 24_600)]
     kinds = ["__ORIGIN" in plain_decode(data)["properties"] for data in sizes]
