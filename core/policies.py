@@ -45,7 +45,12 @@ UNFIT = {  # what a policy may not ask for, or it does not match a queue of that
         )
     ),
 }
-OPERATOR_KEYS = frozenset(key for key, setting in SETTINGS.items() if setting.limit)
+OPERATOR_KEYS = frozenset(  # limits, and since 3.12 a few choices, of which an operator's counts
+    (
+        *(key for key, setting in SETTINGS.items() if setting.limit),
+        *("overflow", "queue-version", "ha-mode", "ha-params", "ha-sync-mode"),
+    )
+)
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +72,15 @@ class Applied(NamedTuple):
 
     @property
     def definition(self) -> Mapping[str, Any]:
-        """Both as one: what only one says stands, of two limits the lesser."""
+        """Both as one: what only one says stands, of two limits the lesser, of two choices the operator's."""
         policy = {} if self.policy is None else self.policy.definition
         operator = {} if self.operator is None else self.operator.definition
         if not operator:
             return policy
         merged = {**policy, **operator}
         for key in policy.keys() & operator.keys():
-            merged[key] = min(policy[key], operator[key])
+            if SETTINGS[key].limit:
+                merged[key] = min(policy[key], operator[key])
         return merged
 
 
@@ -111,7 +117,7 @@ class Policies:
 
     def settings(self, fact: QueueFact, arguments: Mapping[str, Any]) -> QueueSettings:
         """What the queue's arguments and the policies make of it."""
-        return settings_of(arguments, self.of_queue(fact).definition)
+        return settings_of(arguments, self.of_queue(fact).definition, fact.queue_type)
 
     def configure_exchange(self, vhost: str, exchange: Any) -> None:
         """Give an exchange its alternate: its argument's, else a policy's."""

@@ -2,8 +2,8 @@
 
 A new setting is three lines: its field in QueueSettings, its row in SETTINGS below, and its use in Queue.configure()
 (core/queue/stock.py). A policy's key is the argument's name without `x-`, unless it is a plugin's. Argument and policy
-are merged as RabbitMQ does: of two limits the lesser counts, of anything else the argument; an operator policy was
-merged into the policy before (core/policies.py). What an argument may hold is checked in arguments.py, what a policy
+are merged as RabbitMQ does: of two limits the lesser counts, of anything else the argument, but of a quorum queue's
+overflow the policy; an operator policy was merged into the policy before (core/policies.py). What an argument may hold is checked in arguments.py, what a policy
 may hold here.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from core.state.arguments import MS_MAX, RETRY_TYPES
+from core.state.type_arguments import CLASSIC, QUORUM
 
 RETRY_DISABLED, RETRY_ALL, RETRY_FAILED, RETRY_RETURNED = RETRY_TYPES
 DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX = "drop-head", "reject-publish", "reject-publish-dlx"
@@ -156,15 +157,19 @@ def _argument(key: str) -> str:
     return key if key.startswith("x-") else f"x-{key}"
 
 
-def settings_of(arguments: Mapping[str, Any], definition: Mapping[str, Any]) -> QueueSettings:
-    """The settings of a queue that was declared with `arguments` and that a policy's `definition` applies to."""
+def settings_of(
+    arguments: Mapping[str, Any], definition: Mapping[str, Any], queue_type: str = CLASSIC
+) -> QueueSettings:
+    """The settings of a queue of that type that was declared with `arguments` and that a policy's `definition` applies
+    to."""
     if not arguments and not definition:
         return UNSET
     values: dict[str, Any] = {}
     for key, setting in SETTINGS.items():
         given = [table[name] for table, name in ((definition, key), (arguments, _argument(key))) if name in table]
         if given and setting.field:
-            values[setting.field] = _least(given) if setting.limit else given[-1]
+            chosen = given[0] if key == "overflow" and queue_type == QUORUM else given[-1]
+            values[setting.field] = _least(given) if setting.limit else chosen
     return msgspec.structs.replace(UNSET, **values) if values else UNSET
 
 

@@ -129,3 +129,20 @@ def test_the_metrics_count_what_limits_cost(start_broker, open_channel):
     channel.queue_delete("drops")
     channel.queue_delete("refuses")
     assert fates() == [3, 4]
+
+
+def test_an_operator_s_overflow_counts_before_a_policy_s_and_for_quorum_queues_before_an_argument_s(
+    start_broker, open_channel
+):
+    drops = policy("p", "", {"max-length": 3, "overflow": "drop-head"})
+    refuses = operator_policy("o", "", {"overflow": "reject-publish"})
+    broker = start_broker(definitions={"policies": [drops], "parameters": [refuses]})
+    channel = open_channel(broker)
+    mine = {"x-overflow": "drop-head"}
+    declared = {"plain": {}, "own": mine, "quorum": {"x-queue-type": "quorum", **mine}}
+    for queue, arguments in declared.items():
+        channel.queue_declare(queue, durable=True, arguments=arguments)
+        for body in numbers(5):
+            channel.basic_publish("", queue, body)
+    kept = {"plain": numbers(3), "own": numbers(3, first=2), "quorum": numbers(3)}
+    assert {queue: bodies(channel, queue) for queue in declared} == kept

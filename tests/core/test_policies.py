@@ -131,10 +131,13 @@ def test_a_wrong_definition_is_refused_in_rabbitmqs_words(definition, text):
     assert wrong_definition(definition, operator=False) == text
 
 
-def test_an_operator_policy_holds_limits_only():
-    text = '[{<<"overflow">>,<<"drop-head">>}] are not recognised policy settings'
-    assert wrong_definition({"overflow": "drop-head"}, operator=True) == text
-    assert wrong_definition({"message-ttl": 0, "expires": 1}, operator=True) is None
+def test_an_operator_policy_holds_limits_and_few_choices():
+    text = '[{<<"dead-letter-exchange">>,<<"x">>}] are not recognised policy settings'
+    assert wrong_definition({"dead-letter-exchange": "x"}, operator=True) == text
+    limits = {"message-ttl": 0, "expires": 1, "delivery-limit": 3, "max-length": 2, "max-length-bytes": 2}
+    choices = {"overflow": "drop-head", "queue-version": 2, "ha-mode": "all"}
+    assert wrong_definition({**limits, **choices}, operator=True) is None
+    assert wrong_definition({"overflow": "x"}, operator=True) == '<<"x">> is not a valid overflow value'
 
 
 def test_what_has_no_effect_here_is_known_as_such():

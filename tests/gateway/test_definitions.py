@@ -218,9 +218,9 @@ REFUSED = [
         "$.parameters[0]: operator policy 'p' in vhost '/': Object missing required field `pattern`",
     ),
     (
-        {"parameters": [{**OPERATOR, "value": {"pattern": "", "definition": {"overflow": "drop-head"}}}]},
+        {"parameters": [{**OPERATOR, "value": {"pattern": "", "definition": {"max-age": "1D"}}}]},
         "$.parameters[0]: operator policy 'o' in vhost '/': "
-        '[{<<"overflow">>,<<"drop-head">>}] are not recognised policy settings',
+        '[{<<"max-age">>,<<"1D">>}] are not recognised policy settings',
     ),
     (
         {"parameters": [{"component": "vhost-limits", "name": "limits", "value": {"max-queues": "x"}}]},
