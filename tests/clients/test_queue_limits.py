@@ -6,6 +6,7 @@ import pika
 import pytest
 from pika import spec
 
+from tests.clients.conftest import EXTERNAL
 from tests.clients.deliveries import Inbox, depth, pump
 from tests.clients.raw import encode_content, encode_method
 
@@ -337,9 +338,11 @@ def test_a_full_quorum_queue_drops_its_head_even_when_it_should_refuse_with_dead
 
 
 def test_a_full_quorum_queue_refuses(channel, quorum, publish):
-    """RabbitMQ takes one more before it does."""
+    """Exactly at its limit, as a classic one. RabbitMQ tells a publisher only when its last message was one too many
+    (measured on 3.10.8, and rabbit_fifo's evaluate_limit of 3.13): a limit of 2 takes 3 there, more from several."""
     queue, dead = quorum("reject-publish")
     told = publish(queue, numbers(6))
-    assert told in ([True] * 2 + [False] * 4, [True] * 3 + [False] * 3)
+    taken = 3 if EXTERNAL else 2
+    assert told == [True] * taken + [False] * (6 - taken)
     assert drain(channel, queue) == numbers(sum(told))
     assert depth(channel, dead) == 0
