@@ -99,7 +99,7 @@ class Broker:
         loop: Loop,
         *,
         codec: ArgumentCodec,
-        content: Callable[[bytes], Any],
+        content: Callable[..., Any],
         deaths: DeathCodec,
         random_bytes: Callable[[int], bytes],
     ):
@@ -181,6 +181,7 @@ class Broker:
                 self.reader.fetch,
                 self._content,
                 lambda message, delay_ms, vhost: self.delays.hold(message, delay_ms, vhost),
+                lambda message, route, vhost: self.delays.on_the_way(message, route, vhost),
                 lambda vhost: self.topology.system_queue(vhost, CYCLE_QUEUE),
             ),
             self._deaths,

@@ -71,8 +71,8 @@ class DeathCodec(Protocol):
 
 class Ports(NamedTuple):
     """What dead letters work with. vhosts: name -> VirtualHost; cold: ColdReads; fetch: Reader.fetch;
-    content(header block) reads it for the router; hold = Delays.hold; cycle_queue(vhost) gives the queue for messages
-    that only go round, made when it is not there."""
+    content(header block) reads it for the router; hold, on_the_way: of Delays; cycle_queue(vhost) gives the queue for
+    messages that only go round, made when it is not there."""
 
     turn: Any
     vhosts: dict[str, Any]
@@ -82,6 +82,7 @@ class Ports(NamedTuple):
     fetch: Callable[[Any, Callable[[Any], None]], None]
     content: Callable[[bytes], Any]
     hold: Callable[[Any, int, Any], Route]
+    on_the_way: Callable[[Any, Route, Any], list[tuple[Any, Route]]]
     cycle_queue: Callable[[Any], Any]
 
 
@@ -241,17 +242,27 @@ class DeadLetters(Servable):
             return False
         dead: Dead = self._stamp(message, lane.queue.name, reason, self._turn.clock.ms // 1000, target)
         route: Route = self._route(lane, exchange, dead, reason == REJECTED)
-        self._publish(dead.message, route, source, offset)
+        if route.waits:
+            self._send_delayed(lane, dead.message, route, source, offset)
+        else:
+            self._publish(dead.message, route, source, offset)
         if route.histories is not None and self._ports.content(dead.message.header).may_be_remembered():
             for history in route.histories:
                 history.remember(dead.message)
         return True
 
+    def _send_delayed(self, lane: Lane, message: Message, route: Route, source: Queue | None, offset: int) -> None:
+        """_send() to exchanges that have it wait, and to queues that take it at once: all of it or nothing."""
+        going = self._ports.on_the_way(message, route, lane.vhost)
+        if route.queues or route.once:
+            going.append((message, route))
+        self._ports.publisher.move_all(going, source, offset)
+
     @cython.cfunc
     def _route(self, lane: Lane, exchange: Exchange, dead: Dead, rejected: cython.bint) -> Route:
         """The queues of all its keys, each once, but for those that it would only go round through."""
         route: Route = None
-        if len(dead.keys) == 1 and not exchange.delayed:
+        if len(dead.keys) == 1 and not lane.router.delaying:
             route = lane.router.known(exchange, dead.keys[0])
         if route is None:
             return self._among(lane, exchange, dead, rejected)
@@ -268,18 +279,22 @@ class DeadLetters(Servable):
         content = self._ports.content(dead.message.header)
         if exchange.delayed and content.delay_ms():
             return self._ports.hold(dead.message, content.delay_ms(), lane.vhost)
-        if len(dead.keys) == 1:
-            route: Route = lane.router.route(exchange, dead.keys[0], content.headers, content)
+        if lane.router.delaying and content.delay_ms():
+            route: Route = lane.router.route_delayed(exchange, dead.keys, content.headers, content)
+        elif len(dead.keys) == 1:
+            route = lane.router.route(exchange, dead.keys[0], content.headers, content)
         else:
             route = lane.router.route_all(exchange, dead.keys, content.headers, content)
         going = [queue for queue in route.queues if rejected or queue.name not in dead.passed]
         if len(going) == len(route.queues):
             return route
-        if not going:
+        if not going and not route.waits:
             self.cycles += 1
             going = [self._ports.cycle_queue(lane.vhost)]
         durable = tuple([queue for queue in going if queue.durable])
-        return Route(tuple(going), durable, route.histories, route.seen, route.doubled)
+        fewer: Route = Route(tuple(going), durable, route.histories, route.seen, route.doubled)
+        fewer.waits = route.waits
+        return fewer
 
     # -- from the disk
 

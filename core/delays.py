@@ -35,16 +35,24 @@ class Content(Protocol):
     def may_be_remembered(self) -> bool:
         """Whether exchanges with a history may keep the message."""
 
+    def delay_ms(self) -> int:
+        """How long the message is to wait, 0 = not at all."""
+
+    def waiting_in(self, exchange: str) -> bytes:
+        """What the message keeps unseen while it waits there, on its way."""
+
     def released(self) -> Released:
         """What the message becomes when its delay is over."""
 
 
 class Released(Protocol):
-    """content, and its bytes; keys: routing keys beside the message's own; ttl_ms: how long it lives from now on,
-    -1 = for ever."""
+    """content, its bytes, and what is unseen; exchange: where the way goes on, None = where it was published to; keys:
+    routing keys beside the message's own; ttl_ms: how long it lives from now on, -1 = for ever."""
 
     content: Content
     header: bytes
+    unseen: bytes
+    exchange: str | None
     keys: tuple[bytes, ...]
     ttl_ms: int
 
@@ -97,6 +105,19 @@ class Delays:
             queue = vhost.delayed
         route = self._routes.get(queue)
         return self._adopt(queue) if route is None else route
+
+    def on_the_way(self, message: Message, route: Route, vhost: VirtualHost) -> list[tuple[Message, Route]]:
+        """One copy of the message for each exchange on its way that has it wait (Route.waits), and where to publish
+        it: when it is due, it goes on from there."""
+        content = self._ports.content(message.header, message.unseen)
+        copies = []
+        exchange: Any
+        for exchange in route.waits:
+            address = message.vhost, message.exchange, message.routing_key
+            copy = Message(address, message.header, message.body, message.body_size, message.persistent)
+            copy.unseen = content.waiting_in(exchange.name)
+            copies.append((copy, self.hold(copy, content.delay_ms(), vhost)))
+        return copies
 
     def restored(self, queue: DelayedQueue, read_chunk: Callable[[int, int], bytes | None]) -> None:
         """Recovery made this queue."""
@@ -209,14 +230,14 @@ class Delays:
         vhost = self._ports.model.vhosts.get(queue.vhost.decode())
         if queue.deleted or vhost is None or queue.cursor.is_done(offset):  # gone or cancelled meanwhile
             return
-        content, header, keys, ttl_ms = self._ports.content(message.header, message.unseen).released()
+        content, header, unseen, name, keys, ttl_ms = self._ports.content(message.header, message.unseen).released()
         address = message.vhost, message.exchange, message.routing_key
         released = Message(address, header, message.body, message.body_size, message.persistent)
-        released.unseen = message.unseen
+        released.unseen = unseen
         if ttl_ms >= 0:
             released.expire_at = self._ports.clock.ms + ttl_ms
         route = UNROUTABLE
-        exchange = vhost.router.exchanges.get(message.exchange.decode())
+        exchange = vhost.router.exchanges.get(message.exchange.decode() if name is None else name)
         if exchange is not None:
             key, router = message.routing_key, vhost.router
             if keys:

@@ -18,7 +18,7 @@ class Message:
 
     vhost, exchange, routing_key  its address, UTF-8 (an AMQP routing key is any bytes)
     header       the header block as received (AMQP: property flags and property list), not decoded
-    unseen       what the protocol keeps for itself beside it, and no consumer is shown (AMQP: the keys of BCC); mostly b""
+    unseen       what the protocol keeps beside it and no consumer is shown (AMQP: the keys of BCC); mostly b""
     body         bytes, or a tuple of bytes when it came in several frames; body_size in bytes
     offset       of its record in the log, -1 while it is in none; record_size in bytes
     store_ms     when it entered the broker, expire_at when it expires (0 = never): ms since the epoch

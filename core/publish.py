@@ -102,6 +102,19 @@ class Publisher:
             return 0
         return 2 if durable and message.persistent else 1
 
+    def move_all(self, going: list[tuple[Message, Route]], source: Queue | None, offset: int) -> None:
+        """move() of several messages, each to its own route, that what lies at `offset` of `source` becomes: all of
+        them or, when a crash comes between, none."""
+        joined = not self.log.together
+        if joined:
+            self.log.join(sum([message.body_size + KEY_BYTES for message, _ in going]))
+        for message, route in going[:-1]:
+            self.move(message, route, None, -1)
+        message, route = going[-1]
+        self.move(message, route, source, offset)
+        if joined:
+            self.log.end_joined([])
+
     def _publish_once(self, message: Message, route: Route) -> int:
         """publish() to where the message's key is new; the key goes into the log together with the message."""
         going: Route = self._where_new(message, route)

@@ -32,6 +32,7 @@ class Route:
 
     seen      what it brings to the caches of deduplicating exchanges on the way; doubled: one of them knew it
     once      whether any of that is so, or a queue may hold the message already: whoever publishes looks
+    waits     the exchanges on the way that have a delayed message wait, route_delayed()'s only: see Delays.on_the_way()
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Route:
         self.durable = durable
         self.histories = histories
         self.seen = seen
+        self.waits = ()
         self.doubled = doubled
         self.once = doubled or bool(seen) or any([getattr(queue, "keys", None) is not None for queue in queues])
 
@@ -71,13 +73,14 @@ class Router:
     version    grows with every change that may alter a route: who remembers a Route compares it
     exchanges  name -> Exchange; default: the one named "", in which every queue is bound by its name, implicitly
     cached     how many routes are remembered, at most ROUTES_MAX
+    delaying   how many exchanges have delayed messages wait
     """
 
     def __init__(self):
         self.version = 0
         self.default = Exchange("", "direct", durable=True)
         self.exchanges = {"": self.default}
-        self.cached = 0
+        self.cached = self.delaying = 0
         self._queues = {}  # name as a routing key -> queue
         self._names = {}  # queue -> the same bytes
         self._bindings_to = {}  # queue or Exchange -> {Binding: None}
@@ -87,12 +90,14 @@ class Router:
         """Make the exchange known. Its name must be free."""
         assert exchange.name not in self.exchanges
         self.exchanges[exchange.name] = exchange
+        self.delaying += exchange.delayed
         self._changed()
 
     def remove_exchange(self, exchange: Exchange) -> Removed:
         """Forget the exchange and every binding from or to it."""
         assert exchange is not self.default and self.exchanges.get(exchange.name) is exchange
         del self.exchanges[exchange.name]
+        self.delaying -= exchange.delayed
         return self._remove(dict.fromkeys([*exchange.bindings(), *self.bindings_to(exchange)]))
 
     def add_queue(self, queue: Any, name: str) -> None:
@@ -156,20 +161,25 @@ class Router:
         A known key costs one dict lookup, and none if no exchange on the way looks at it.
         """
         route: Route = self.known(exchange, key)
-        return self._walk(exchange, (key,), headers, content) if route is None else route
+        return self._walk(exchange, (key,), headers, content, False) if route is None else route
 
     def route_all(self, exchange: Exchange, keys: tuple, headers: object, content: object = None) -> Route:
         """route() for a message with several keys (AMQP: CC and BCC): any of them matches, and where one value decides
         (an exchange that hashes) it is the first. Nothing of it is remembered."""
-        return self._walk(exchange, keys, headers, content)
+        return self._walk(exchange, keys, headers, content, False)
+
+    def route_delayed(self, exchange: Exchange, keys: tuple, headers: object, content: object) -> Route:
+        """route_all() for a message with a delay: those exchanges that have it wait lead nowhere yet (Route.waits)."""
+        return self._walk(exchange, keys, headers, content, True)
 
     @cython.cfunc
-    def _walk(self, start: Exchange, keys: tuple, headers: object, content: object) -> Route:
+    def _walk(self, start: Exchange, keys: tuple, headers: object, content: object, delayed: cython.bint) -> Route:
         """Ask the graph, and remember the answer if only the key decided it."""
         source: Exchange
         queues: dict = {}
         histories: list = []
         seen: list = []
+        waits: list = []
         doubled: cython.bint = False
         by_key: cython.bint = False
         repeats: cython.bint = True  # the same key finds the same queues again
@@ -177,6 +187,9 @@ class Router:
         work: list = [start]
         reached: set = {start}
         for source in work:  # grows as we go
+            if delayed and source.delayed:
+                waits.append(source)
+                continue
             by_key = by_key or source.by_key
             if source.by_headers and fields is None:
                 fields = {} if headers is None else comparable_fields(headers())
@@ -201,7 +214,12 @@ class Router:
                     reached.add(destination)
                     work.append(destination)
         route: Route = _new_route(queues, tuple(histories) if histories else None, tuple(seen), doubled)
-        if repeats and len(keys) == 1:
+        if waits:
+            route = Route(route.queues, route.durable, route.histories, route.seen, doubled)
+            route.waits = tuple(waits)
+        elif delayed:
+            return route
+        elif repeats and len(keys) == 1:
             self._keep(start, keys[0] if by_key else None, route)
         return route
 

@@ -3,8 +3,8 @@
 A new setting is three lines: its field in QueueSettings, its row in SETTINGS below, and its use in Queue.configure()
 (core/queue/stock.py). A policy's key is the argument's name without `x-`, unless it is a plugin's. Argument and policy
 are merged as RabbitMQ does: of two limits the lesser counts, of anything else the argument, but of a quorum queue's
-overflow the policy; an operator policy was merged into the policy before (core/policies.py). What an argument may hold is checked in arguments.py, what a policy
-may hold here.
+overflow the policy; an operator policy was merged into the policy before (core/policies.py). What an argument may hold
+is checked in arguments.py, what a policy may hold here.
 """
 
 from __future__ import annotations

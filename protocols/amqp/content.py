@@ -7,12 +7,14 @@ import re
 from typing import Any, NamedTuple
 
 from core.routing.history import NO_STORE
+from protocols.amqp import tables
 from protocols.amqp.copies import keys_of, unseen_keys
 from protocols.amqp.properties import decode_properties, encode_properties, read_expiration
 from protocols.amqp.tables import Timestamp
 
 NO_PROPERTIES = b"\x00\x00"
 DELAY = "x-delay"  # the header, in ms; negative in a message whose delay is over, as RabbitMQ's plugin leaves it
+EXCHANGE = "exchange"  # unseen: where on its way the message waits
 DELAY_MS_MAX = 1 << 53  # so that any time plus it is a time
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
@@ -36,6 +38,8 @@ class Released(NamedTuple):
 
     content: Content
     header: bytes
+    unseen: bytes
+    exchange: str | None
     keys: tuple[bytes, ...]
     ttl_ms: int
 
@@ -72,6 +76,13 @@ class Content:
         """How long the message is to wait, 0 = not at all."""
         return delay_of(self.headers().get(DELAY))
 
+    def waiting_in(self, exchange: str) -> bytes:
+        """What its message keeps unseen while it waits on its way, in another exchange than it was published to."""
+        return tables.encode({**self._kept(), EXCHANGE: exchange})
+
+    def _kept(self) -> dict[str, Any]:
+        return tables.decode(self._unseen, 0, len(self._unseen))[0] if self._unseen else {}
+
     def released(self) -> Released:
         """The message when its delay is over. x-delay is negative from now on: consumers see that it was delayed, and
         no exchange delays it again. Its other keys (CC, BCC) count now."""
@@ -86,4 +97,7 @@ class Content:
         header = encode_properties(properties)
         expiration = properties.get("expiration")
         ttl_ms = -1 if expiration is None else read_expiration(expiration.encode())
-        return Released(Content(header), header, tuple(keys), ttl_ms)
+        kept = self._kept()
+        exchange = kept.pop(EXCHANGE, None)
+        unseen = tables.encode(kept) if kept else b""
+        return Released(Content(header), header, unseen, exchange, tuple(keys), ttl_ms)

@@ -42,7 +42,7 @@ def keys_of(values: list[Any]) -> list[bytes]:
 
 def unseen_keys(unseen: bytes) -> list[bytes]:
     """The keys of BCC, of what a message keeps unseen."""
-    return keys_of(tables.decode(unseen, 0, len(unseen))[0]["BCC"]) if unseen else []
+    return keys_of(tables.decode(unseen, 0, len(unseen))[0].get("BCC", [])) if unseen else []
 
 
 def without_bcc(header: bytes, scan: Scan) -> tuple[bytes, bytes]:

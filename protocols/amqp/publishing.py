@@ -251,7 +251,10 @@ class Publishing(Waiter):
         self._flow.took(self._body_size + MESSAGE_BYTES)
         route: Route = self._route
         if waits:
-            route = self._hold(message)
+            route = self.broker.delays.hold(message, self._delay_ms, self.vhost)
+        elif self._delay_ms > 0 and self.router.delaying > 0:
+            self._publish_delayed(message)
+            return
         elif self._copies is not None:
             keys = (self._key, *self._copies)
             route = self.router.route_all(self._exchange_found, keys, self._headers, self)
@@ -278,10 +281,25 @@ class Publishing(Waiter):
         at = self.scan.headers_at - self.scan.origin
         return tables.decode(self._stored, at, len(self._stored))[0]
 
-    def _hold(self, message: Message) -> Route:
-        """The message waits for its time in a queue of the broker's own, with all its keys. Its expiration counts from
-        then on."""
-        return self.broker.delays.hold(message, self._delay_ms, self.vhost)
+    def _publish_delayed(self, message: Message) -> None:
+        """It waits in those exchanges on its way that do so, and goes on from there; it is not given back then."""
+        keys = (self._key, *(self._copies or ()))
+        route: Route = self.router.route_delayed(self._exchange_found, keys, self._headers, self)
+        going = self.broker.delays.on_the_way(message, route, self.vhost)
+        if not going or route.queues or route.once or route.histories is not None:
+            going.append((message, route))
+        mandatory = self._mandatory and not route.waits
+        if self.transaction is not None:
+            for each, to in going:
+                self.transaction.publish(each, to, mandatory)
+            return
+        if route.histories is not None:
+            self.remember(message, route.histories)
+        result = max([self.publisher.publish(each, to) for each, to in going])
+        if mandatory and result in (0, 4):
+            self.give_back(message)
+        if self.confirming:
+            self._confirm(result)
 
     def property_of(self, name: str) -> object:
         """A property of the message, or None: asked for by an exchange that hashes one."""

@@ -118,6 +118,67 @@ def test_the_header_can_be_left_to_the_exchange_type(start_broker, name):
     connection.close()
 
 
+@pytest.fixture
+def relay(start_broker, name):
+    """A channel of a broker on which the header delays in exchanges of that type only: to a fanout exchange `entry` are
+    bound the queue `now` and an x-delayed-message exchange, and to that one the queue `later`."""
+    broker = start_broker("amqp.delay_anywhere=false")
+    connection = pika.BlockingConnection(parameters(broker))
+    channel = connection.channel()
+    channel.exchange_declare("entry", "fanout", durable=True)
+    channel.exchange_declare("d", "x-delayed-message", durable=True, arguments={"x-delayed-type": "direct"})
+    channel.exchange_bind("d", "entry")
+    for queue, exchange in (("now", "entry"), ("later", "d")):
+        channel.queue_declare(queue, durable=True)
+        channel.queue_bind(queue, exchange, "k")
+    yield channel
+    connection.close()
+
+
+@pytest.mark.parametrize("transacting", [False, True])
+def test_one_that_comes_to_such_an_exchange_through_another_waits_there_and_goes_on(relay, transacting):
+    """As with the plugin: its exchange alone has it wait, others let it through, and it stays what was published."""
+    if transacting:
+        relay.tx_select()
+    else:
+        relay.confirm_delivery()
+    relay.basic_publish("entry", "k", b"undelayed", pika.BasicProperties(headers={"x-delay": 0}))
+    relay.basic_publish("entry", "k", b"x", properties(300, expiration="60000"), mandatory=True)
+    if transacting:
+        relay.tx_commit()
+    at_once = [each.body for each in drain(relay, "now")]
+    early = [each.body for each in drain(relay, "later")]
+    method, headers = next((method, each.headers) for method, each, _ in relay.consume("later", inactivity_timeout=10))
+    assert (at_once, early) == ([b"undelayed", b"x"], [b"undelayed"])
+    assert (method.exchange, method.routing_key, headers) == ("entry", "k", {"x-delay": -300})
+    assert drain(relay, "now") == []
+
+
+def test_one_that_such_an_exchange_alone_takes_is_confirmed_and_not_given_back(relay):
+    relay.exchange_unbind("d", "entry")
+    relay.exchange_declare("other", "fanout")
+    relay.exchange_bind("d", "other")
+    relay.confirm_delivery()
+    headers = {"x-delay": 100, "BCC": ["k"]}
+    relay.basic_publish("other", "z", b"x", pika.BasicProperties(headers=headers), mandatory=True)
+    assert consume(relay, "later", 1)[0][1:] == (b"x", {"x-delay": -100})
+    with pytest.raises(pika.exceptions.UnroutableError):
+        relay.basic_publish("d", "z", b"x", pika.BasicProperties(headers={}), mandatory=True)
+
+
+def test_a_dead_letter_waits_there_too(relay):
+    letters = {"x-dead-letter-exchange": "entry", "x-dead-letter-routing-key": "k"}
+    relay.queue_declare("dying", durable=True, arguments=letters)
+    relay.basic_publish("", "dying", b"x", properties(300))
+    relay.basic_reject(relay.basic_get("dying")[0].delivery_tag, requeue=False)
+    relay.queue_declare("dying", passive=True)
+    until(lambda: ready(relay, "now") == 1)
+    assert (ready(relay, "later"), ready(relay, "dying")) == (0, 0)
+    ((_, body, headers),) = consume(relay, "later", 1)
+    assert (body, headers["x-delay"], headers["x-death"][0]["queue"]) == (b"x", -300, "dying")
+    assert ready(relay, "now") == 1
+
+
 def test_a_confirmed_one_survives_a_kill_and_what_is_overdue_comes_at_start(start_broker, name):
     broker = start_broker()
     connection = pika.BlockingConnection(parameters(broker))

@@ -51,10 +51,11 @@ def test_fields_and_properties_are_read():
 @pytest.mark.parametrize(("delay", "after"), [(5000, -5000), (Int64(1 << 40), -(1 << 40)), ("70", -70)])
 def test_a_delay_that_is_over_is_negative(delay, after):
     before = {"headers": {"x-delay": delay, "t": Timestamp(5)}, "content_type": "text/plain", "expiration": "90"}
-    content, header, keys, ttl_ms = Content(encode_properties(before)).released()
+    content, header, unseen, exchange, keys, ttl_ms = Content(encode_properties(before)).released()
     assert decode_properties(header) == {**before, "headers": {"x-delay": after, "t": 5}}
-    assert content.headers()["x-delay"] == after and delay_of(after) == 0 and (keys, ttl_ms) == ((), 90)
-    again, same, _, _ = Content(header).released()
+    assert content.headers()["x-delay"] == after and delay_of(after) == 0
+    assert (unseen, exchange, keys, ttl_ms) == (b"", None, (), 90)
+    again, same, *_ = Content(header).released()
     assert same == header and again.headers() == content.headers()
 
 
@@ -67,6 +68,14 @@ def test_its_copies_count_when_it_is_over_unseen_ones_too():
     released = Content(encode_properties({"headers": headers}), encode({"BCC": ["b"]})).released()
     assert released.keys == (b"a", b"\xff", b"b")
     assert decode_properties(released.header)["headers"] == {"CC": ["a", 5, b"\xff"], "x-delay": -1}
+
+
+def test_one_that_waited_on_its_way_goes_on_from_there_and_keeps_what_is_unseen():
+    unseen = encode({"BCC": ["b"]})
+    header = encode_properties({"headers": {"x-delay": 1}})
+    waiting = Content(header, Content(header, unseen).waiting_in("there")).released()
+    assert (waiting.exchange, waiting.unseen, waiting.keys) == ("there", unseen, (b"b",))
+    assert Content(header, Content(header).waiting_in("there")).released().unseen == b""
 
 
 @pytest.mark.parametrize(("value", "kept"), [(True, False), (False, True), ("true", True), (None, True)])
