@@ -120,7 +120,7 @@ class Broker:
         self._disk = disk
         self._loop = loop
         self._codec = codec
-        self._content = content
+        self.content = content
         self._deaths = deaths
         self._random_bytes = random_bytes
 
@@ -179,7 +179,7 @@ class Broker:
                 self.tail,
                 self.cold,
                 self.reader.fetch,
-                self._content,
+                self.content,
                 lambda message, delay_ms, vhost: self.delays.hold(message, delay_ms, vhost),
                 lambda message, route, vhost: self.delays.on_the_way(message, route, vhost),
                 lambda vhost: self.topology.system_queue(vhost, CYCLE_QUEUE),
@@ -206,7 +206,7 @@ class Broker:
             self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits, self.policies
         )
         changes = Changes(self.model, applier, change_ports)
-        histories = Histories(self.publisher, self.clock, self._content)
+        histories = Histories(self.publisher, self.clock, self.content)
         self.topology = Topology(
             changes,
             partial(Exchanges, changes, histories),
@@ -221,7 +221,7 @@ class Broker:
                 cold=self.cold,
                 fetch=self.reader.fetch,
                 soon=loop.soon,
-                content=self._content,
+                content=self.content,
                 add_queue=self.topology.add_delayed_queue,
             )
         )
@@ -286,12 +286,12 @@ class Broker:
 
     def _key_of(self, header: bytes) -> bytes | None:
         """The deduplication key in a header block, or None."""
-        fields = self._content(header).headers()
+        fields = self.content(header).headers()
         return key_in(comparable_fields({KEY_HEADER: fields[KEY_HEADER]})) if KEY_HEADER in fields else None
 
     def _priority_of(self, header: bytes) -> int:
         """The priority that a message asks for; 0 = none."""
-        return self._content(header).property_of("priority") or 0
+        return self.content(header).property_of("priority") or 0
 
     def _queue_deleted(self, queue: Queue) -> None:
         self.schedule.forget(queue)

@@ -145,10 +145,7 @@ class Publisher:
         return result
 
     def _where_new(self, message: Message, route: Route) -> Route:
-        """The route without the queues that hold the message's key; none, if it became known since it was routed."""
-        for seen in route.seen:
-            if seen.repeats():
-                return route.only(())
+        """The route without the queues that hold the message's key."""
         new = [queue for queue in route.queues if queue.keys is None or not queue.keys.knows(message)]
         return route.only(tuple(new))
 
@@ -163,7 +160,7 @@ class Publisher:
         """What goes through deduplicating exchanges is known to them from now on. Not what a full queue refused: it may
         be sent anew, and would be confirmed without being in that queue."""
         for seen in route.seen:
-            if not refused and not seen.repeats():
+            if not refused:
                 seen.cache.remember(seen.key, seen.ttl_ms)
         if joined:
             self.log.end_joined([])

@@ -7,7 +7,7 @@ from core.routing.router cimport Route
 cdef class Transaction:
     cdef CommitLog _log
     cdef Clock _clock
-    cdef object _publish, _unacked
+    cdef object _publish, _unacked, _router, _content
     cdef public object _gather
     cdef dict _queues
     cdef readonly Py_ssize_t held_bytes

@@ -1,8 +1,9 @@
 """What one client publishes and settles, held until it says commit: then one batch of the log takes all of it.
 
 Nothing of it is visible before, and a crash leaves all or nothing of what durable queues got and gave: its records are
-joined in the log (CommitLog.join). A message's queues are those it was routed to when it was published, as in RabbitMQ;
-its time to live counts from the commit. What is held lies in memory, hence the bound.
+joined in the log (CommitLog.join). A message's queues are those it was routed to when it was published, as in RabbitMQ,
+unless its deduplication key has become known since; its time to live counts from the commit. What is held lies in
+memory, hence the bound.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ else:
 
 MESSAGE_BYTES = cython.declare(cython.Py_ssize_t, 256)  # of memory, beside body and header block, about
 SETTLED_BYTES = cython.declare(cython.Py_ssize_t, 128)  # what a delivery takes that is to be settled
-REFUSED = cython.declare(cython.int, 3)  # of core.publish.Publisher.publish()
+REFUSED = cython.declare(cython.int, 3)  # of core.publish.Publisher.publish(), and the 0 and 4 below
 
 Taken = list[tuple[int, Any, int, int]]  # delivery tag, consumer, queue offset, ms of the delivery
 
@@ -48,14 +49,15 @@ class Transaction:
     publishing  whether messages are held
     """
 
-    def __init__(self, broker: Any, unacked: Any, queues: dict[str, Any], bytes_max: int):
-        """unacked: the channel's core.consume.Unacked; queues: those of its virtual host, by name."""
+    def __init__(self, broker: Any, unacked: Any, vhost: Any, bytes_max: int):
+        """unacked: the channel's core.consume.Unacked; vhost: its VirtualHost."""
         self._log = broker.log
         self._clock = broker.clock
         self._publish = broker.publisher.publish
         self._gather = broker.handover.gather
         self._unacked = unacked
-        self._queues = queues
+        self._queues, self._router = vhost.queues, vhost.router
+        self._content = broker.content
         self._bytes_max = bytes_max
         self._begin_anew()
 
@@ -105,10 +107,12 @@ class Transaction:
                 route: Route = routes[at]
                 if message.expire_at:
                     message.expire_at += self._clock.ms - message.store_ms
+                if route.seen:
+                    route = self._still_new(message, route)
                 if route.histories is not None:
                     publisher.remember(message, route.histories)
                 result: cython.int = self._publish(message, self._living(route))
-                if not result and mandatory[at]:
+                if (result == 0 or result == 4) and mandatory[at]:
                     publisher.give_back(message)
                 refused = refused or result == REFUSED
             for taken, fate in settled:
@@ -129,6 +133,15 @@ class Transaction:
     def _begin_anew(self):
         self._messages, self._routes, self._mandatory, self._settled = [], [], [], []
         self.held_bytes = 0
+
+    def _still_new(self, message: Message, route: Route) -> Route:
+        """Where the message leads now, if another one brought its key meanwhile, in this transaction or elsewhere."""
+        exchange = self._router.exchanges.get(message.exchange.decode())
+        if exchange is None or not any([seen.repeats() for seen in route.seen]):
+            return route
+        content = self._content(message.header, message.unseen)
+        keys = (message.routing_key, *content.copies())
+        return self._router.route_all(exchange, keys, content.headers, content)
 
     @cython.cfunc
     def _living(self, route: Route) -> Route:

@@ -98,17 +98,15 @@ class Cache:
 
 
 class Seen(NamedTuple):
-    """A key that a message brings to a cache on its way, and its own ttl (ms) or None; first: the message was published
-    to that exchange itself."""
+    """A key that a message brings to a cache on its way, and its own ttl (ms) or None."""
 
     cache: Cache
     key: bytes
     ttl_ms: int | None
-    first: bool
 
     def repeats(self) -> bool:
-        """Whether another one came first, since the way was found (in a transaction), and nothing is left to do."""
-        return self.first and self.cache.knows(self.key)
+        """Whether another message brought the key since the way was found (in a transaction)."""
+        return self.cache.knows(self.key)
 
 
 @cython.final

@@ -206,7 +206,7 @@ class Router:
                 if source.cache.knows(met):
                     doubled = True
                 else:
-                    seen.append(Seen(source.cache, met, ttl_in(fields), source is start))
+                    seen.append(Seen(source.cache, met, ttl_in(fields)))
             for destination in found:
                 if not isinstance(destination, Exchange):
                     queues[destination] = None

@@ -285,7 +285,7 @@ class Channel:
             raise PreconditionFailed("cannot switch from confirm to tx mode")
         if self.transaction is None:
             vhost, limit = self.connection.vhost, self.broker.config.limits.transaction_bytes
-            self.transaction = Transaction(self.broker, self.consuming.held, vhost.queues, limit)
+            self.transaction = Transaction(self.broker, self.consuming.held, vhost, limit)
             self.publishing.transaction = self.consuming.transaction = self.transaction
         self.output.method(self.number, methods.encode(methods.TxSelectOk()))
 

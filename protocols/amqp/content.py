@@ -72,6 +72,10 @@ class Content:
         """Whether exchanges with a history may keep the message."""
         return self.headers().get(NO_STORE) is not True
 
+    def copies(self) -> list[bytes]:
+        """The keys that CC and BCC name."""
+        return [*keys_of(self.headers().get("CC", [])), *unseen_keys(self._unseen)]
+
     def delay_ms(self) -> int:
         """How long the message is to wait, 0 = not at all."""
         return delay_of(self.headers().get(DELAY))
@@ -91,7 +95,7 @@ class Content:
         delay = self.delay_ms()
         if delay:
             headers[DELAY] = -delay
-        keys = [*keys_of(headers.get("CC", [])), *unseen_keys(self._unseen)]
+        keys = self.copies()
         if "headers" in properties:
             properties["headers"] = headers
         header = encode_properties(properties)

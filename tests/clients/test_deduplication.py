@@ -131,6 +131,48 @@ def test_a_transaction_decides_when_it_is_committed_and_a_rollback_leaves_no_key
     assert bodies(channel, exchange) == [b"1"]
 
 
+@pytest.fixture
+def behind(channel, exchange, name):
+    """A fanout exchange that leads to that exchange, and straight to another queue: the names of all three."""
+    entry, straight = name + "-entry", name + "-straight"
+    channel.exchange_declare(entry, "fanout", auto_delete=True)
+    channel.exchange_bind(exchange, entry)
+    channel.queue_declare(straight, exclusive=True)
+    channel.queue_bind(straight, entry)
+    return entry, exchange, straight
+
+
+def test_a_transaction_s_messages_go_once_through_an_exchange_behind_another(connection, channel, behind):
+    entry, once, always = behind
+    properties = pika.BasicProperties(headers={KEY: "a"})
+    one, two = (connection.channel() for _ in range(2))
+    for transaction, bodies_sent in ((one, (b"1", b"2")), (two, (b"3",))):
+        transaction.tx_select()
+        for body in bodies_sent:
+            transaction.basic_publish(entry, "", body, properties)
+    one.tx_commit()
+    two.tx_commit()
+    assert (bodies(channel, once), bodies(channel, always)) == ([b"1"], [b"1", b"2", b"3"])
+
+
+def test_what_a_transaction_repeats_goes_to_the_alternate_exchange_or_back(connection, channel, exchange, name):
+    arguments = {"x-cache-size": 5, "alternate-exchange": "amq.fanout"}
+    channel.exchange_declare(name + "-ae", KIND, auto_delete=True, arguments=arguments)
+    channel.queue_bind(name, name + "-ae")
+    other = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(other, "amq.fanout")
+    transaction, returned = connection.channel(), Inbox()
+    transaction.add_on_return_callback(returned)
+    transaction.tx_select()
+    for to in (name + "-ae", exchange):
+        for body in (b"1", b"2"):
+            transaction.basic_publish(to, "", body, pika.BasicProperties(headers={KEY: "a"}), mandatory=True)
+    transaction.tx_commit()
+    connection.process_data_events(0)
+    assert (bodies(channel, name), bodies(channel, other)) == ([b"1", b"1"], [b"2"])
+    assert [each.body for each in returned.got] == [b"2"]
+
+
 def test_a_delayed_message_is_a_duplicate_or_not_when_its_time_has_come(channel, exchange, publish):
     publish(exchange, "", "a", b"late", **{"x-delay": 1500})
     publish(exchange, "", "a", b"soon")

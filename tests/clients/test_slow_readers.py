@@ -1,4 +1,4 @@
-"""A consumer that does not read: what the broker holds for it is bounded by limits.output_bytes (architecture rule 8.10)."""
+"""A consumer that does not read: what the broker holds for it is bounded by limits.output_bytes (rule 8.10)."""
 
 import socket
 

@@ -100,7 +100,7 @@ class SimTransaction:
     def __init__(self, client: CoreClient):
         self._client = client
         broker = client.life.broker
-        self._transaction: Any = Transaction(broker, client.unacked, client.life.vhost.queues, BYTES_MAX)
+        self._transaction: Any = Transaction(broker, client.unacked, client.life.vhost, BYTES_MAX)
         self._gather = self._transaction._gather
         self._transaction._gather = self._gathering
         self._published: list[tuple[Any, Any, bytes]] = []

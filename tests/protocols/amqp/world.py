@@ -17,6 +17,7 @@ from core.state.arguments import check_consumer_arguments
 from core.state.model import VirtualHost
 from protocols.amqp import methods, tables
 from protocols.amqp.connection import AmqpConnection
+from protocols.amqp.content import Content
 from tests.core.queue.bench import Bench
 
 HEADER = b"AMQP\x00\x00\x09\x01"
@@ -114,6 +115,7 @@ class World(Bench):
         self.cluster_name = "test"
         self.reports = []
         self.topology = Topology(self)
+        self.content = Content
         self.replies = Replies(self.turn, self.log.tail, lambda count: bytes(count))
         self.handover = SimpleNamespace(gather=list)  # what was settled is left for submit()
         self.vhost = VirtualHost("/", Router())
