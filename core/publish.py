@@ -66,7 +66,7 @@ class Publisher:
             self._store(message, durable, None)
         self._push(message, queues)
         if full is not None:
-            _bury(message, full)
+            _bury(message, full, None, -1)
             return 3
         return 2 if durable and message.persistent else 1
 
@@ -89,18 +89,34 @@ class Publisher:
         message.store_ms = self.turn.clock.ms
         full: list = self._full(message, queues)
         if full is not None:
-            queues, durable = _others(queues, full), _others(durable, full)
+            self._move_past(message, route, full, source, offset)
+            return 3
         if durable:
             self._store(message, durable, (source.id, offset) if source is not None and source.durable else None)
         self._push(message, queues)
         if source is not None:
             source.settle_moved(offset, source.durable and len(durable) > 0)
-        if full is not None:
-            _bury(message, full)
-            return 3
         if not queues:
             return 0
         return 2 if durable and message.persistent else 1
+
+    def _move_past(self, message: Message, route: Route, full: list, source: Queue | None, offset: int) -> None:
+        """move() when some of the queues are full. Their dead letters are joined with what the others take; when nobody
+        keeps the message, the first of the letters settles the source."""
+        queues, durable = _others(route.queues, full), _others(route.durable, full)
+        buries = any([queue.buries_refused and queue.dead_letter is not None for queue in full])
+        joined = buries and not self.log.together
+        if joined:
+            self.log.join((1 + len(full)) * (message.body_size + KEY_BYTES))
+        if durable:
+            self._store(message, durable, (source.id, offset) if source is not None and source.durable else None)
+        self._push(message, queues)
+        if source is not None and (durable or not buries):
+            source.settle_moved(offset, source.durable and len(durable) > 0)
+            source = None
+        _bury(message, full, source, offset)
+        if joined:
+            self.log.end_joined([])
 
     def move_all(self, going: list[tuple[Message, Route]], source: Queue | None, offset: int) -> None:
         """move() of several messages, each to its own route, that what lies at `offset` of `source` becomes: all of
@@ -217,8 +233,10 @@ def _others(queues: tuple, full: list) -> tuple:
     return tuple([queue for queue in queues if queue not in full])
 
 
-def _bury(message: Message, full: list) -> None:
-    """Full queues do not take the message: some have it go to their dead letter exchange."""
+def _bury(message: Message, full: list, source: Queue | None, offset: int) -> None:
+    """Full queues do not take the message: some have it go to their dead letter exchange. The first of these letters
+    settles the `offset` of `source` that the message was to be moved from."""
     for queue in full:
         if queue.buries_refused and queue.dead_letter is not None:
-            queue.letters.bury_refused(queue, message)
+            queue.letters.bury_refused(queue, message, source, offset)
+            source = None

@@ -58,6 +58,36 @@ def check_rejected(broker, channel, stored):
     assert depth(channel, "q") + depth(channel, "dead") == stored
 
 
+def refused(broker, channel):
+    """It is rejected, and becomes a dead letter that a full queue refuses, whose dead letters go further."""
+    declare(channel, "q", **to_dead(**{"x-dead-letter-routing-key": "full"}))
+    full = {"x-max-length": 0, "x-overflow": "reject-publish-dlx"}
+    declare(channel, "full", **to_dead(**full))
+    declare(channel, "dead")
+    channel.basic_publish("", "q", MARK, PERSISTENT)
+    channel.basic_reject(channel.basic_get("q")[0].delivery_tag, requeue=False)
+    until(lambda: depth(channel, "dead") == 1, what="dead letter")
+
+
+def refused_by_one(broker, channel):
+    """It is rejected, and becomes two dead letters, one of which a full queue refuses."""
+    channel.queue_declare("too", durable=True)
+    channel.queue_bind("too", "amq.fanout")
+    declare(channel, "q", **to_dead(**{"x-dead-letter-exchange": "amq.fanout"}))
+    full = {"x-max-length": 0, "x-overflow": "reject-publish-dlx"}
+    declare(channel, "full", **to_dead(**full))
+    channel.queue_bind("full", "amq.fanout")
+    declare(channel, "dead")
+    channel.basic_publish("", "q", MARK, PERSISTENT)
+    channel.basic_reject(channel.basic_get("q")[0].delivery_tag, requeue=False)
+    until(lambda: depth(channel, "dead") == 1, what="dead letter")
+
+
+def check_refused_by_one(broker, channel, stored):
+    assert depth(channel, "q") + depth(channel, "dead") == stored
+    assert depth(channel, "too") == depth(channel, "dead")
+
+
 def expired(broker, channel):
     """It expires, and becomes a dead letter."""
     declare(channel, "q", **to_dead())
@@ -111,10 +141,15 @@ def check_committed(broker, channel, stored):
 MOVES = {
     "delay": (delayed, check_delayed),
     "reject": (rejected, check_rejected),
+    "refusal": (refused, check_rejected),
+    "refusal by one of two": (refused_by_one, check_refused_by_one),
     "expiry": (expired, check_expired),
     "delivery limit": (returned, check_returned),
     "transaction": (committed, check_committed),
 }
+
+
+MARKED = {"transaction": 1, "refusal by one of two": 3}  # records with its body
 
 
 @pytest.mark.parametrize("kind", MOVES)
@@ -129,7 +164,7 @@ def test_what_moves_is_in_one_place_wherever_the_log_ends(broker, tmp_path, kind
     whole = records(broker.data)
     first = next(at for at, record in enumerate(whole) if MARK in record.read())
     moved = [at for at, record in enumerate(whole) if MARK in record.read()]
-    assert len(moved) == (1 if kind == "transaction" else 2), "its first record, and the one that moves it"
+    assert len(moved) == MARKED.get(kind, 2), "its first record, and the one that moves it"
     for end in range(first, len(whole) + 1):
         folder = tmp_path / f"cut at {end}"
         folder.mkdir()
