@@ -270,8 +270,8 @@ class Broker:
         cache = exchange.cache
         if cache is not None:
             cache.clock = self.clock
-            if exchange.durable and cache.persistent:
-                cache.store = partial(self._keep_key, vhost, exchange.name)
+            if exchange.durable:
+                cache.keep = partial(self._keep_key, vhost, exchange.name)
 
     def _keep_key(self, vhost: str, exchange: str, entry: Entry) -> None:
         record = KeySeen(

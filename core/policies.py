@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from core.routing.once import CACHE_KEYS
 from core.state.arguments import ALTERNATE
 from core.state.records import EXCHANGE, QUEUE, QueueFact
 from core.state.settings import SETTINGS, QueueSettings, settings_of
@@ -120,11 +121,15 @@ class Policies:
         return settings_of(arguments, self.of_queue(fact).definition, fact.queue_type)
 
     def configure_exchange(self, vhost: str, exchange: Any) -> None:
-        """Give an exchange its alternate: its argument's, else a policy's."""
+        """Give an exchange its alternate: its argument's, else a policy's; and its cache of keys, if it has one, a
+        policy's settings, else its arguments'."""
+        definition = self.of_exchange(vhost, exchange.name).definition if exchange.name else {}
         alternate = exchange.arguments.get(ALTERNATE)
-        if alternate is None and exchange.name:
-            alternate = self.of_exchange(vhost, exchange.name).definition.get(ALTERNATE)
+        if alternate is None:
+            alternate = definition.get(ALTERNATE)
         exchange.alternate = alternate if isinstance(alternate, str) else None
+        if exchange.cache is not None:
+            exchange.cache.configure({key: definition[key] for key in CACHE_KEYS & definition.keys()})
 
 
 def _matches(policy: Policy, kind: str, name: bytes) -> bool:
@@ -141,7 +146,7 @@ def wrong_definition(definition: Mapping[str, Any], *, operator: bool) -> str | 
     known = OPERATOR_KEYS if operator else SETTINGS.keys()
     for key in definition:
         if key in known and not SETTINGS[key].check(definition[key]):
-            return f"{erlang_term(definition[key])} {SETTINGS[key].wrong}"
+            return SETTINGS[key].wrong.format(erlang_term(definition[key]))
     unknown = [(key, definition[key]) for key in sorted(definition.keys() - known)]
     if unknown:
         pairs = ",".join(f"{{{erlang_term(key)},{erlang_term(value)}}}" for key, value in unknown)

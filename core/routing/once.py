@@ -8,7 +8,7 @@ keys of what it holds. A key is 16 bytes, a digest of the header's value and its
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import cython
@@ -24,7 +24,8 @@ else:
 
 KEY_HEADER, TTL_HEADER = "x-deduplication-header", "x-cache-ttl"
 CACHE_SIZE, CACHE_TTL, CACHE_PERSISTENCE = "x-cache-size", "x-cache-ttl", "x-cache-persistence"
-DISK = "disk"
+CACHE_KEYS = {CACHE_SIZE, CACHE_TTL, CACHE_PERSISTENCE}
+MEMORY, DISK = "memory", "disk"
 CACHE_SIZE_MAX = 10_000_000  # keys, of about 250 bytes of memory each
 NEVER = 0
 
@@ -53,17 +54,31 @@ class Cache:
     """The keys that went through one exchange, oldest first; the oldest goes when there are too many.
 
     clock     is its owner's to set, before anybody asks
-    store     keeps an Entry over a restart; None = nothing is kept
+    keep      keeps an Entry over a restart; its owner's to set, None = the exchange itself is not kept
     """
 
     def __init__(self, arguments: dict):
-        self.size = int(arguments[CACHE_SIZE])
-        self.ttl_ms = int(arguments.get(CACHE_TTL, NEVER))
-        self.persistent = arguments.get(CACHE_PERSISTENCE) == DISK
+        self._arguments = arguments
         self.clock: Clock | None = None
-        self.store: Callable[[Entry], None] | None = None
+        self.keep: Callable[[Entry], None] | None = None
         self._expiries: OrderedDict[bytes, int] = OrderedDict()
         self._number = 0  # of the next key
+        self.configure({})
+
+    def configure(self, definition: Mapping[str, Any]) -> None:
+        """Take on what a policy says of the arguments, which it has precedence over, as in the plugin. After a size has
+        grown, keys that are kept leave the log up to one round early: their places are those of the size."""
+        wanted = {**self._arguments, **definition}
+        self.size = int(wanted[CACHE_SIZE])
+        self.ttl_ms = int(wanted.get(CACHE_TTL, NEVER))
+        self.persistent = wanted.get(CACHE_PERSISTENCE) == DISK
+        while len(self._expiries) > self.size:
+            self._expiries.popitem(last=False)
+
+    @property
+    def store(self) -> Callable[[Entry], None] | None:
+        """What keeps an Entry over a restart, None = nothing does."""
+        return self.keep if self.persistent else None
 
     def __len__(self) -> int:
         return len(self._expiries)
@@ -80,8 +95,9 @@ class Cache:
         else:
             expires = max(1, self.clock.ms + (self.ttl_ms if ttl_ms is None else ttl_ms))
         self._put(key, expires)
-        if self.store is not None:
-            self.store(Entry(self._number % self.size, self._number, key, expires))
+        store = self.store
+        if store is not None:
+            store(Entry(self._number % self.size, self._number, key, expires))
         self._number += 1
 
     def _put(self, key: bytes, expires: int) -> None:

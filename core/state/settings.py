@@ -9,12 +9,14 @@ is checked in arguments.py, what a policy may hold here.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from core.routing.once import CACHE_PERSISTENCE, CACHE_SIZE, CACHE_SIZE_MAX, CACHE_TTL, DISK, MEMORY
 from core.state.arguments import MS_MAX, RETRY_TYPES
 from core.state.type_arguments import CLASSIC, QUORUM
 
@@ -71,7 +73,7 @@ class Setting(NamedTuple):
     field     its place in QueueSettings; empty = none of a queue's, or INERT
     limit     whether it is a limit, of which the lesser counts
     check     whether a policy may hold this value
-    wrong     RabbitMQ's words when it may not, behind the value
+    wrong     RabbitMQ's words when it may not, {} standing for the value
     """
 
     field: str
@@ -80,8 +82,8 @@ class Setting(NamedTuple):
     wrong: str
 
 
-def _number(least: int = 0) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and value >= least
+def _number(least: int = 0, most: float = math.inf) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
 
 
 def _name(value: Any) -> bool:
@@ -105,11 +107,16 @@ def _anything(value: Any) -> bool:
 
 
 def _limit(field: str, wrong: str, least: int = 0) -> Setting:
-    return Setting(field, True, _number(least), f"is not a valid {wrong}")
+    return Setting(field, True, _number(least), f"{{}} is not a valid {wrong}")
 
 
 def _choice(field: str, check: Callable[[Any], bool], wrong: str) -> Setting:
-    return Setting(field, False, check, f"is not a valid {wrong}")
+    return Setting(field, False, check, f"{{}} is not a valid {wrong}")
+
+
+def _plugin(key: str, check: Callable[[Any], bool], wrong: str, field: str = "") -> Setting:
+    """One of the deduplication plugin's, which has words of its own."""
+    return Setting(field, False, check, f'"{key}" must be {wrong}, got {{}}')
 
 
 LOCATORS = ("client-local", "balanced", "random", "least-leaders")
@@ -129,7 +136,10 @@ SETTINGS: dict[str, Setting] = {
     "delayed-retry-min": _choice("retry_min_ms", _number(1), "delayed retry time"),
     "delayed-retry-max": _choice("retry_max_ms", _number(1), "delayed retry time"),
     "consumer-timeout": _limit("consumer_timeout_ms", "consumer timeout", 1),
-    "x-message-deduplication": _choice("deduplication", _flag, "x-message-deduplication value"),
+    "x-message-deduplication": _plugin("x-message-deduplication", _flag, "a boolean", "deduplication"),
+    CACHE_SIZE: _plugin(CACHE_SIZE, _number(1, CACHE_SIZE_MAX), f"an integer of 1 to {CACHE_SIZE_MAX}"),
+    CACHE_TTL: _plugin(CACHE_TTL, _number(1, MS_MAX), "an integer greater than 0"),
+    CACHE_PERSISTENCE: _plugin(CACHE_PERSISTENCE, _one_of(MEMORY, DISK), 'either "disk" or "memory"'),
     "alternate-exchange": _choice("", _name, "alternate exchange name"),
     "max-age": _choice("max_age", _age, "max age"),
     "stream-max-segment-size-bytes": _choice("", _number(), "segment size"),

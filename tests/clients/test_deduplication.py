@@ -308,3 +308,45 @@ def test_a_policy_turns_it_on_and_off(start_broker):
     reload(broker)
     assert publish_two() == (2, 2)
     connection.close()
+
+
+def test_a_policy_s_cache_settings_beat_the_arguments_until_it_goes(start_broker):
+    broker = start_broker(definitions={})
+    connection = pika.BlockingConnection(parameters(broker))
+    channel = connection.channel()
+    channel.exchange_declare("x", KIND, arguments={"x-cache-size": 1})
+    channel.queue_declare("q")
+    channel.queue_bind("q", "x")
+    channel.confirm_delivery()
+
+    def taken(*keys):
+        for key in keys:
+            channel.basic_publish("x", "", key.encode(), pika.BasicProperties(headers={KEY: key}))
+        return b"".join(bodies(channel, "q"))
+
+    assert taken("a", "b", "a", "a") == b"aba"
+    reload(broker, policies=[policy("p", "^x$", {"x-cache-size": 2}, "exchanges")])
+    assert taken("b", "a", "b") == b"b"
+    reload(broker, policies=[policy("p", "^x$", {"x-cache-size": 2, TTL: 1}, "exchanges")])
+    until(lambda: taken("c"))
+    until(lambda: taken("c"), what="c is forgotten after a millisecond")
+    reload(broker)
+    assert taken("d", "e", "d", "d") == b"ded"
+    connection.close()
+
+
+def test_a_policy_may_have_keys_kept_over_a_restart(start_broker):
+    kept = policy("p", "^x$", {"x-cache-persistence": "disk", "x-cache-size": 3}, "exchanges")
+    broker = start_broker(definitions={"policies": [kept]})
+    for expected in (b"abc", b"d"):
+        connection = pika.BlockingConnection(parameters(broker))
+        channel = connection.channel()
+        channel.exchange_declare("x", KIND, durable=True, arguments={"x-cache-size": 1})
+        channel.queue_declare("q", durable=True)
+        channel.queue_bind("q", "x")
+        channel.confirm_delivery()
+        for key in "abc" if expected == b"abc" else "abcd":
+            channel.basic_publish("x", "", key.encode(), pika.BasicProperties(headers={KEY: key}, delivery_mode=2))
+        assert b"".join(bodies(channel, "q")) == expected
+        connection.close()
+        broker.restart()

@@ -120,6 +120,11 @@ WRONG = [
     ({"stream-max-segment-size-bytes": -1}, "-1 is not a valid segment size"),
     ({"max-in-memory-length": -1}, "-1 is not a valid maximum memory in bytes"),
     ({"ha-mode": "zz"}, '<<"zz">> is not a valid ha-mode value'),
+    # By the source of rabbitmq-message-deduplication, and a bound of our own.
+    ({"x-message-deduplication": 1}, '"x-message-deduplication" must be a boolean, got 1'),
+    ({"x-cache-size": 0}, '"x-cache-size" must be an integer of 1 to 10000000, got 0'),
+    ({"x-cache-ttl": "a"}, '"x-cache-ttl" must be an integer greater than 0, got <<"a">>'),
+    ({"x-cache-persistence": 1}, '"x-cache-persistence" must be either "disk" or "memory", got 1'),
     ({"foo": 1, "bar": "x"}, '[{<<"bar">>,<<"x">>},{<<"foo">>,1}] are not recognised policy settings'),
     ({"message-ttl": -1, "foo": 1}, "-1 is not a valid message TTL"),
     ({}, "no policy provided"),
