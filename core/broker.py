@@ -45,6 +45,8 @@ from core.state.checkpoint import Ports as CheckpointPorts
 from core.state.delayed import DELAYED, DelayedQueue
 from core.state.kept_keys import read_keys
 from core.state.model import IDS_KEY, Model, VirtualHost
+from core.state.reappend import Ports as ReappendPorts
+from core.state.reappend import Reappender
 from core.state.records import IdsFact, KeySeen, QueueFact, encode
 from core.state.replay import LoggedQueue
 from core.state.restore import Restored, restore
@@ -189,10 +191,11 @@ class Broker:
 
     def _build_parts(self, applier: Applier) -> None:
         disk, loop = self._disk, self._loop
-        self.retention = Retention(self.log, disk.files.first, loop.failed)
+        self.retention = Retention(self.log, disk.files.first, loop.failed, lambda: self.reader.oldest)
         retainer = Retainer(self.model, self.log, self.retention, STATE)
         ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, lambda: self.handover.now(), self._sync_log)
         self.checkpointer = Checkpointer(self.model, self.log, ports, retainer, self.config.log.checkpoint_bytes)
+        self._build_reappender(retainer)
         self.handover = HandOver(
             self.turn,
             self.log,
@@ -226,6 +229,27 @@ class Broker:
             )
         )
 
+    def _build_reappender(self, retainer: Retainer) -> None:
+        disk, readers = self._disk, self._disk.readers
+
+        def cleared(upto: int) -> None:
+            retainer.cleared(upto)
+            self.checkpointer.checkpoint()
+
+        self.reappender = Reappender(
+            ReappendPorts(
+                log=self.log,
+                queues=self.model.queues,
+                reader=self.reader,
+                read_chunk=lambda *place, done: readers.submit(partial(read_chunk, disk.store, *place), done),
+                busy=lambda: self.checkpointer.running,
+                later=lambda ms, callback: self.schedule.at(self.clock.ms + ms, callback),
+                free_bytes=partial(readers.submit, disk.files.free_bytes),
+                cleared=cleared,
+            )
+        )
+        retainer.consider = self.reappender.consider
+
     def _resume(self, restored: Restored) -> None:
         """Hand over what recovery found: what the next checkpoint must hold, and heads that expire."""
         checkpointer = self.checkpointer
@@ -257,6 +281,8 @@ class Broker:
             if arguments.get(MAX_PRIORITY, 0) > 0:
                 queue.levels = Levels(int(arguments[MAX_PRIORITY]), self._priority_of)
         if slot is not None:
+            if slot.unordered:
+                slot.put_in_order(partial(read_chunk, self._disk.store))
             queue.adopt(slot)
             if queue.levels is not None:
                 queue.levels.restore(queue, partial(read_chunk, self._disk.store))
@@ -326,7 +352,7 @@ class Broker:
 
     def close(self, done: Callable[[], None]) -> None:
         """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
-        self.handover.closing = True
+        self.handover.closing = self.reappender.closed = True
         self.schedule.close()
         self.delays.close()
         self.dead_letters.close()

@@ -22,9 +22,11 @@ from core.state.arguments import MS_MAX
 from core.state.settings import DROP_HEAD, RETRY_ALL, RETRY_FAILED, RETRY_RETURNED
 
 if cython.compiled:
+    from cython.cimports.core.message import Message
     from cython.cimports.core.queue.due import DueHeap
     from cython.cimports.core.state.replay import LoggedQueue
 else:
+    from core.message import Message
     from core.state.replay import LoggedQueue
 
 logger = logging.getLogger(__name__)
@@ -111,6 +113,12 @@ class QuorumQueue(LoggedQueue):
         if self._due.first() >= 0:
             self.wake_at(self, max(self._due.first(), now + 1))
         return LoggedQueue.expire(self)  # type: ignore[no-any-return]
+
+    @cython.ccall
+    def relocate(self, offset: cython.longlong, copy: Message):
+        """See LoggedQueue.relocate. What is counted is stated anew behind the copy."""
+        self.counts.restate(offset)
+        LoggedQueue.relocate(self, offset, copy)
 
     @cython.ccall
     def settle(self, offset: cython.longlong):

@@ -15,7 +15,7 @@ cdef class Stream(LoggedQueue):
     cdef public long long max_bytes, max_age_ms
     cdef public long long bytes_kept
     cdef dict _places
-    cdef list _line, _idle
+    cdef list _line, _idle, _uncounted
     cdef bint _trimming
     cpdef long long code_of(self, Message message) except? -1
     cpdef activate_place(self, Place place)

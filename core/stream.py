@@ -103,6 +103,7 @@ class Stream(LoggedQueue):
         self._places = {}
         self._line, self._idle = [], []
         self._trimming = False
+        self._uncounted = []  # numbers of chunks
 
     def configure(self, settings) -> None:
         """See Queue.configure."""
@@ -138,6 +139,13 @@ class Stream(LoggedQueue):
             self.keep()
 
     @cython.ccall
+    def relocate(self, offset: cython.longlong, copy: Message):
+        """See LoggedQueue.relocate."""
+        if self.index.find(offset) == 1 and offset // 512 not in self._uncounted:
+            self.bytes_kept += copy.record_size - self.index.size
+        LoggedQueue.relocate(self, offset, copy)
+
+    @cython.ccall
     @cython.exceptval(-1)
     def serve(self, budget: cython.int) -> cython.int:
         """Deliver up to `budget` messages, some to each consumer in turn, and return how many."""
@@ -169,8 +177,6 @@ class Stream(LoggedQueue):
         """The next message to one consumer: 1 = delivered, 0 = there is none, or it has to be read first."""
         if place.next < self.cursor.floor:
             place.next = self.cursor.floor  # what it had not read yet was dropped
-        while self.cursor.done_above and place.next < self.index.end and self.cursor.is_done(place.next):
-            place.next += 1  # lost with damaged records of the log
         message: Message = self._message(place)
         if message is None:
             return 0
@@ -249,16 +255,15 @@ class Stream(LoggedQueue):
     def _seek(self, place: Place, ms: int, low: int, high: int) -> None:
         """Bisect for the first offset whose time is not below `ms`; chunks that are stored are loaded on the way."""
         while low < high:
-            middle = probe = (low + high) // 2
-            while (found := self.index.find(probe)) == 0 and probe + 1 < high:
-                probe += 1  # it is lost: the next one tells the time
+            middle = (low + high) // 2
+            found = self.index.find(middle)
             if found < 0:
-                self.cold.load(self, probe // CHUNK_UNITS, partial(self._seek, place, ms, low, high))
+                self.cold.load(self, middle // CHUNK_UNITS, partial(self._seek, place, ms, low, high))
                 return
             if found and self.index.code >= ms:
                 high = middle
             else:
-                low = probe + 1
+                low = middle + 1
         place.next = low
         place.read_finished({})
 
@@ -346,6 +351,7 @@ class Stream(LoggedQueue):
 
     def _count(self, numbers: list) -> None:
         """Add up what stored chunks hold, one after the other; until then less is dropped than could be."""
+        self._uncounted = numbers
         if numbers:
             self.cold.load(self, numbers[0], partial(self._counted, numbers))
         else:
@@ -363,7 +369,7 @@ class Stream(LoggedQueue):
         for offset in range(
             max(number * CHUNK_UNITS, self.cursor.floor), min((number + 1) * CHUNK_UNITS, self.index.end)
         ):
-            if self.index.find(offset) == 1 and not self.cursor.is_done(offset):
+            if self.index.find(offset) == 1:
                 self.bytes_kept += self.index.size
 
     def discard(self) -> None:

@@ -101,6 +101,13 @@ class BrokerCollector:
         yield counter("mq_log_records", "Records appended", log.records)
         yield gauge("mq_log_pending_bytes", "Appended and not yet committed, bytes", log.pending_bytes)
         yield gauge("mq_log_tail_bytes", "Newest messages kept in memory, bytes", log.tail.bytes_held)
+        retention, reappender = self._broker.retention, self._broker.reappender
+        kept = log.appended - retention.first
+        yield gauge("mq_log_kept_bytes", "The log from its first segment to its end, bytes", kept)
+        yield counter("mq_log_segments_freed", "Segments freed at the log's front", retention.freed)
+        text = "Bytes appended anew because their segment was to go and somebody still wants them"
+        yield counter("mq_log_copied_bytes", text, reappender.copied_bytes)
+        yield counter("mq_log_copied_records", "Records appended anew for that", reappender.copied_records)
 
     def _flow(self) -> Iterator[Metric]:
         broker = self._broker

@@ -37,8 +37,7 @@ else:
     from core.turn import Turn
     from core.wire import wr32
 
-BATCH_BYTES_MAX = 8 << 20
-TAIL_BYTES = 16 << 20
+BATCH_BYTES_MAX, TAIL_BYTES = 8 << 20, 16 << 20
 KINDS = 5
 PAGE_BYTES = cython.declare(cython.Py_ssize_t, 256 << 10)
 RECORD_IN_PAGE_MAX = cython.declare(cython.Py_ssize_t, 64 << 10)  # head, inline body, properties: always less
@@ -96,16 +95,11 @@ class CommitLog:
         self.batch_no = self.batches = self.records = 0
         self._pool, self._pages, self._parts, self._buffers, self._waiters = [], [], [], [], []
         self._closed, self._marked, self._callbacks = deque(), deque(), deque()
-        self._page = None
-        self._view = None
-        self._page_at = self._run_at = 0
+        self._page = self._view = self._in_flight = self.turn = None
+        self._page_at = self._run_at = self._batch_at = self._batch_bytes = self._joined_at = 0
         self._pages_wanted = PAGES_IDLE
-        self._batch_at = self._batch_bytes = self._joined_at = 0
-        self._in_flight = None
-        self._done_callback = self._done
-        self._release_callback = self._release
+        self._done_callback, self._release_callback = self._done, self._release
         self.together = self._follows = False
-        self.turn = None
         self._part_at = -1
 
     @cython.ccall
@@ -113,9 +107,9 @@ class CommitLog:
     def append_store(
         self, message: Message, places: cython.longlong[::1], count: cython.Py_ssize_t, source: tuple | None = None
     ) -> cython.longlong:
-        """Store a message that enters `count` queues: places = flat triples (queue id, queue offset, tags code). The
-        same record settles its source = (queue id, queue offset), if it has one. Sets message.offset, .record_size and
-        .store_ms, and returns the offset. Above 256 places the rest follows in links of the same batch."""
+        """Store a message that enters `count` queues: places = flat triples (queue id, queue offset, tags code), above
+        256 in links of the same batch. The record settles its source = (queue id, queue offset), if it has one. Sets
+        message.offset, .record_size and .store_ms, and returns the offset."""
         size: cython.Py_ssize_t = self._encoder.plan_store(message, places, count)
         if source is not None:
             size = self._encoder.plan_from(message, source[0], source[1])
@@ -133,6 +127,18 @@ class CommitLog:
                 self.append(4, link_body(offset, size, places, start, min(count, start + LINK_PLACES)))
             self.together = joined
         return offset
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def append_copy(self, message: Message, places: cython.longlong[::1]) -> cython.longlong:
+        """append_store() of what an earlier record stored at message.store_ms: a copy, which keeps that time."""
+        stored_ms: cython.longlong = message.store_ms
+        self._encoder.copied_ms = stored_ms
+        try:
+            return self.append_store(message, places, len(places) // 3)
+        finally:
+            self._encoder.copied_ms = 0
+            message.store_ms = stored_ms
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -156,12 +162,10 @@ class CommitLog:
         """End it with the *done* records of what it settled: an empty one if there are none, the last is its mark."""
         if not bodies and self.appended > self._joined_at:
             bodies = [b""]
-        for body in bodies[:-1]:
+        for number, body in enumerate(bodies, 1):
+            self._encoder.joined = number < len(bodies)
             self.append(3, body)
-        self._encoder.joined = False
-        for body in bodies[-1:]:
-            self.append(3, body)
-        self.together = False
+        self.together = self._encoder.joined = False
 
     @cython.ccall
     def wait(self, waiter: Waiter):
@@ -214,16 +218,15 @@ class CommitLog:
     def space_left(self) -> int:
         """Bytes of space made ahead that publishers may still use; the rest is reserved for acks and closes.
 
-        It is also short for a moment when publishers outrun the filling: a limit only while the engine is `full`.
-        """
+        Short for a moment when publishers outrun the filling: a limit only while the engine is `full`."""
         return self.engine.space() - min(SPACE_RESERVED, self.segment_bytes >> 3) - self.appended
 
     @property
     def memory_bytes(self) -> int:
         """Of pages, in use and kept."""
-        closed = sum(len(cython.cast(Batch, batch).pages) for batch in self._closed)
-        flying = len(self._in_flight.pages) if self._in_flight is not None else 0
-        return (len(self._pool) + len(self._pages) + closed + flying) * PAGE_BYTES
+        batches = [batch for batch in (*self._closed, self._in_flight) if batch is not None]
+        pages = sum(len(cython.cast(Batch, batch).pages) for batch in batches)
+        return (len(self._pool) + len(self._pages) + pages) * PAGE_BYTES
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -235,8 +238,6 @@ class CommitLog:
         self._make_way(size)
         if self.appended + size + BLANK_BYTES > self._segment_end:
             self._roll()
-        if self._page is None or PAGE_BYTES - self._page_at < RECORD_IN_PAGE_MAX:
-            self._take_page()
         self._begin()
         offset: cython.longlong = self.appended
         encoder.offset = offset
@@ -267,7 +268,9 @@ class CommitLog:
 
     @cython.cfunc
     def _begin(self):
-        """Bytes are about to be written at `appended`."""
+        """Bytes are about to be written at `appended`, into a page with room for them."""
+        if self._page is None or PAGE_BYTES - self._page_at < RECORD_IN_PAGE_MAX:
+            self._take_page()
         if not self._batch_bytes:
             self._batch_at = self.appended
         if self._part_at < 0:
@@ -276,8 +279,6 @@ class CommitLog:
     @cython.cfunc
     def _roll(self):
         """Fill the rest of the segment with a blank and go on in the next."""
-        if self._page is None or PAGE_BYTES - self._page_at < RECORD_IN_PAGE_MAX:
-            self._take_page()
         self._begin()
         page: cython.p_uchar = self._page
         wr32(page, self._page_at, self._segment_end - self.appended)
@@ -355,8 +356,8 @@ class CommitLog:
 
     def _done(self, error: OSError | None) -> None:
         """The engine is through with the batch in flight. It never says so from inside publish()."""
-        if error is not None:  # nobody knows what is on disk: it stays in flight for ever, and recovery will look
-            self._failed(error)
+        if error is not None:
+            self._failed(error)  # nobody knows what is on disk: it stays in flight for ever, and recovery will look
             return
         turn: Turn = self.turn
         ours: cython.bint = turn is not None and turn.begin()
@@ -381,9 +382,8 @@ class CommitLog:
     @cython.cfunc
     def _recycle(self, pages: list):
         """Keep about as many pages as the last batches used; after a burst the rest goes back to the system."""
-        used: cython.Py_ssize_t = len(pages)
         kept: cython.Py_ssize_t = self._pages_wanted - (self._pages_wanted + 7) // 8
-        self._pages_wanted = max(used, kept, PAGES_IDLE)
+        self._pages_wanted = max(len(pages), kept, PAGES_IDLE)
         self._pool.extend(pages)
         idle: cython.bint = not self._batch_bytes and not self._closed
         room: cython.Py_ssize_t = PAGES_IDLE if idle else self._pages_wanted

@@ -19,6 +19,7 @@ from core.message import Message
 GAP_BYTES_MAX = 64 << 10  # between two units of one block: cheaper to read than to ask twice
 BLOCK_BYTES_MAX = 1 << 20  # or one bigger record
 READS_MAX = 8  # blocks under way
+OFFSET_MAX = (1 << 63) - 1
 
 Unit = tuple[int, int]  # log offset, size
 Done = Callable[[list[Message] | Exception], None]
@@ -52,13 +53,18 @@ class Reader:
         self._soon = soon
         self._segment_bytes = segment_bytes
         self._waiting: deque[Block] = deque()
-        self._reading = 0
+        self._under_way: set[Block] = set()
         self.blocks = 0
+
+    @property
+    def oldest(self) -> int:
+        """The lowest log offset that is asked for or being read: no segment from there on may go."""
+        return min((block.start for block in (*self._waiting, *self._under_way)), default=OFFSET_MAX)
 
     @property
     def pending(self) -> int:
         """Blocks asked for and not yet decoded."""
-        return self._reading + len(self._waiting)
+        return len(self._under_way) + len(self._waiting)
 
     def fetch(self, units: Sequence[Unit], done: Done) -> None:
         """done(messages in the order of units), or done(exception): never from inside this call.
@@ -100,15 +106,15 @@ class Reader:
         )
 
     def _read(self) -> None:
-        while self._waiting and self._reading < READS_MAX:
+        while self._waiting and len(self._under_way) < READS_MAX:
             block = self._waiting.popleft()
             if block.fetch.done is not None:  # not one whose fetch has failed
-                self._reading += 1
+                self._under_way.add(block)
                 self._engine.read(block.start, block.end - block.start, partial(self._got, block))
 
     def _got(self, block: Block, data: bytes | Exception) -> None:
         """A block is there: decode its units; the last one ends the fetch."""
-        self._reading -= 1
+        self._under_way.discard(block)
         self.blocks += 1
         fetch = block.fetch
         done = fetch.done

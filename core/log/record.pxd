@@ -33,6 +33,7 @@ cdef class Encoder:
     cdef public long long offset, queue_offset, batch_offset, store_ms
     cdef readonly Py_ssize_t size
     cdef public bint joined
+    cdef public long long copied_ms
     cpdef Py_ssize_t plan(self, int kind, bytes body) except? -1
     cpdef Py_ssize_t plan_store(self, Message message, long long[::1] places, Py_ssize_t count) except? -1
     cpdef Py_ssize_t plan_from(self, Message message, long long queue_id, long long queue_offset) except? -1

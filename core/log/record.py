@@ -6,8 +6,8 @@
 
 - The field at 76 is RocketMQ's prepared transaction offset, which has a meaning in its transactions only. In our own
   topics it holds the offset at which the batch of this record began: so recovery knows a torn batch from a damaged log.
-- flag bit 0: the message is persistent; bit 1: the next record belongs to it, and without that this one does not
-  count (a transaction: its last record has the bit clear). Hosts are 0.0.0.0:0.
+- flag bit 0: the message is persistent; bit 1: the next record belongs to it, without which this one does not count (a
+  transaction: its last has the bit clear). Of a copy born ms is when its message was stored first. Hosts are 0.0.0.0:0.
 - Properties are name 0x01 value 0x02; the last is `__CRC32#`, ten decimal digits least significant first, over all
   bytes before it. Both CRCs are CRC-32 & 0x7fffffff, as RocketMQ computes them.
 - A place is varint(queue id << 1 | has code), varint(queue offset), and the tags code as i64 if has code.
@@ -50,7 +50,7 @@ else:
 
 MAGIC = cython.declare(cython.uint, 0xDAA320A7)
 CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
-TOPICS = cython.declare(tuple, tuple(b"CORDUROY_" + kind for kind in (b"LOST", b"MESSAGE", b"STATE", b"DONE", b"LINK")))
+TOPICS = cython.declare(tuple, (b"", b"CORDUROY_MESSAGE", b"CORDUROY_STATE", b"CORDUROY_DONE", b"CORDUROY_LINK"))
 CRC32 = cython.declare(object, _crc32)
 FROM_NAME = cython.declare(bytes, b"__FROM\x01")
 Q_NAME = cython.declare(bytes, b"__Q\x01")
@@ -148,7 +148,7 @@ class Encoder:
 
     def __init__(self):
         self._scratch = bytearray(SCRATCH_BYTES)
-        self.joined = False  # the log's to set
+        self.joined, self.copied_ms = False, 0  # the log's to set; of a copy, when its message was stored first
         self._forget()
 
     @cython.cfunc
@@ -316,7 +316,7 @@ class Encoder:
         wr64(b, at + 20, self.queue_offset)
         wr64(b, at + 28, self.offset)
         wr32(b, at + 36, 0)
-        wr64(b, at + 40, self.store_ms)
+        wr64(b, at + 40, self.copied_ms or self.store_ms)
         wr64(b, at + 48, 0)
         wr64(b, at + 56, self.store_ms)
         wr64(b, at + 64, 0)

@@ -20,6 +20,7 @@ cdef class View:
     cdef bint _verify(self, unsigned char* b, Py_ssize_t at) except? -1
     cpdef bytes body(self)
     cpdef Py_ssize_t content_size(self) except? -1
+    cpdef bytes coded_places(self)
     cpdef places(self)
     cpdef moved_from(self)
     cpdef link(self)

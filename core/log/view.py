@@ -166,12 +166,17 @@ class View:
         return self.body_size - self._decimal(self._buffer, self._tail_at, self._tail_end)
 
     @cython.ccall
+    def coded_places(self) -> bytes:
+        """places(), as bytes: see record.py."""
+        b: cython.p_uchar = self._buffer
+        self._find_properties(b)
+        return base64_bytes(b, self._q_at, self._q_end - self._q_at)
+
+    @cython.ccall
     def places(self):
         """The queues that hold this stored message: array of flat triples (queue id, queue offset, tags code)."""
         assert self.kind == STORE
-        b: cython.p_uchar = self._buffer
-        self._find_properties(b)
-        return read_places(base64_bytes(b, self._q_at, self._q_end - self._q_at), 0)
+        return read_places(self.coded_places(), 0)
 
     @cython.ccall
     def moved_from(self):
@@ -232,7 +237,7 @@ class View:
             message.unseen = origin[5:header_at]
         message.offset = self.offset
         message.record_size = self.size
-        message.store_ms = self.store_ms
+        message.store_ms = rd64(b, self._at + 40)  # the time at which it was stored first: this may be a copy
         message.persistent = self.flag & 1 != 0
         if self._expire_end:
             message.expire_at = self._decimal(b, self._expire_at, self._expire_end)

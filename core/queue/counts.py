@@ -46,6 +46,12 @@ class Counts:
         self._changed.add(offset)
 
     @cython.ccall
+    def restate(self, offset: cython.longlong):
+        """What a *done* record said of it is to leave the log."""
+        if self._counts and offset in self._counts:
+            self._changed.add(offset)
+
+    @cython.ccall
     def wait(self, offset: cython.longlong, ms: cython.longlong):
         """It came back, and waits until then."""
         self._due[offset] = ms

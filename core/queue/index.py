@@ -34,6 +34,8 @@ class Index:
 
     find() leaves what it found in log_offset, size, body_size and code: C integers, no object.
     unstored: numbers of full chunks that no checkpoint holds yet; stored: numbers of chunks that the store holds.
+    copied_to: units below it may point at copies (retention makes them), in no order; from there on each record lies
+    behind that of the unit before it.
     """
 
     def __init__(self, begin: int = 0):
@@ -44,6 +46,7 @@ class Index:
         self._memo = None
         self.unstored = set()
         self.stored = set()
+        self.copied_to = 0
         self.log_offset = self.code = 0
         self.size = self.body_size = 0
 
@@ -71,8 +74,8 @@ class Index:
         body_size: cython.Py_ssize_t,
         code: cython.longlong,
     ):
-        """Place the unit of `offset`: its record has `size` bytes, of which `body_size` are the message's body. Live it
-        is always `end`; replay may come in any order and may repeat."""
+        """Place the unit of `offset`: its record has `size` bytes, of which `body_size` are the message's body. It
+        is `end`, or of a copy; replay may come in any order and may repeat."""
         if offset < self.begin:
             return
         overhead: cython.longlong = min(size - body_size, 0xFFFF)
@@ -88,9 +91,23 @@ class Index:
         wr32(p, at + 8, size)
         wr64(p, at + 12, code)
         if offset >= self.end:
+            if offset > self.end:
+                self._leave(self.end // 512, number)
             self.end = offset + 1
-        if at == 10220 or number in self.stored:  # full now, or an older chunk was written again by replay
+        if at == 10220 or number in self.stored or number < (self.end - 1) // 512:  # full now, or written again
             self.unstored.add(number)
+
+    @cython.cfunc
+    def _leave(self, number: cython.longlong, to: cython.longlong):
+        """In replay: what follows the youngest unit is nowhere. The rest of its chunk, if the end leaves that, too."""
+        if number < to and number in self._chunks:
+            self.unstored.add(number)
+
+    def reach(self, end: int) -> None:
+        """In replay: every offset below `end` was given to a message, though of some of them nothing is left."""
+        if end > self.end:
+            self._leave(self.end // CHUNK_UNITS, end // CHUNK_UNITS)
+            self.end = end
 
     @cython.ccall
     @cython.exceptval(-9)

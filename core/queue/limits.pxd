@@ -10,5 +10,6 @@ cdef class Limits:
     cpdef take(self, long long offset, Py_ssize_t size)
     cpdef give_back(self, long long offset)
     cpdef settle(self, long long offset)
+    cpdef resize(self, long long offset, Py_ssize_t before, Py_ssize_t size)
     cpdef purged(self)
     cpdef count(self, long long offset, Py_ssize_t size, bint ready)

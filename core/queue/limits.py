@@ -76,6 +76,12 @@ class Limits:
             self._out.pop(offset, None)
 
     @cython.ccall
+    def resize(self, offset: cython.longlong, before: cython.Py_ssize_t, size: cython.Py_ssize_t):
+        """A message, not done, is said to have another size than before."""
+        if size != before and self.counted(offset) and offset not in self._out:
+            self.ready_bytes += size - before
+
+    @cython.ccall
     def purged(self):
         """Nothing is ready any more."""
         self.ready_bytes = 0

@@ -178,6 +178,7 @@ class Applier:
             self._build_queue(fact)
         elif (slot := self.replay.slot(fact.id)) is not None:
             slot.begin_at(fact.first_offset)
+            slot.index.reach(fact.next_offset)
 
     def _build_queue(self, fact: QueueFact) -> None:
         vhost = self.model.vhosts[fact.vhost]

@@ -230,7 +230,7 @@ class Checkpointer:
         meta = QueueMeta(index.begin, index.end, cursor.floor, watermark, tail, runs_of(stored), cursor.ranges())
         if queue.counts is not None:
             meta.counts = queue.counts.rows()
-        meta.latest = queue.latest
+        meta.latest, meta.copied_to = queue.latest, index.copied_to
         if queue.overtaking is not None:
             meta.overtaking = runs_of(queue.overtaking.chunks_from(cursor.floor))
         frozen.puts["queues"].append(queue_row(queue.id, meta))

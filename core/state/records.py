@@ -59,7 +59,7 @@ class ExchangesDeleted(Record, tag="exchanges_deleted"):
 
 
 class QueueFact(Record, tag="queue_declared"):
-    """A queue. Its units begin at `first_offset`: what lies below is done."""
+    """A queue. Below `first_offset` all is done; every offset below `next_offset` was given to some message."""
 
     id: int
     vhost: str
@@ -70,6 +70,7 @@ class QueueFact(Record, tag="queue_declared"):
     queue_type: str = "classic"
     arguments: bytes = b""
     first_offset: int = 0
+    next_offset: int = 0
 
 
 class QueuesDeleted(Record, tag="queues_deleted"):

@@ -8,6 +8,7 @@ from core.queue.index cimport Index
 
 cdef class LoggedQueue(Queue):
     cpdef push(self, Message message, long long code)
+    cpdef relocate(self, long long offset, Message copy)
 
 
 cdef class Slot:
@@ -19,6 +20,7 @@ cdef class Slot:
     cdef readonly set chunks
     cdef expires(self, long long code, long long offset)
     cdef public long long watermark
+    cdef public bint unordered
 
 
 cdef class Replay:
@@ -26,11 +28,12 @@ cdef class Replay:
     cdef set _gone
     cdef object _state, _load, _spill
     cdef readonly long long records, units
-    cdef long long _units_kept, _stored_at
+    cdef long long _units_kept, _stored_at, _began_at
     cdef Py_ssize_t _stored_body
     cdef Slot _memo
     cpdef Slot slot(self, long long queue_id)
     cpdef record(self, View view)
+    cdef _behind(self, Slot slot, long long unit, long long offset)
     cdef _settle(self, long long queue_id, long long offset)
     cpdef place(self, long long offset, Py_ssize_t size, Py_ssize_t body_size, long long[::1] places)
     cpdef done(self, bytes body)

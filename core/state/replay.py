@@ -45,6 +45,19 @@ class LoggedQueue(Queue):
             self.turn.settled.append(self)
         Queue.push(self, message, code)
 
+    @cython.ccall
+    def relocate(self, offset: cython.longlong, copy: Message):
+        """The message at `offset`, not done and its unit in memory, has a copy in the log: it points there."""
+        index: Index = self.index
+        assert index.find(offset) == 1
+        before: cython.Py_ssize_t = index.body_size
+        index.put(offset, copy.offset, copy.record_size, copy.body_size, index.code)
+        index.copied_to = max(index.copied_to, offset + 1)
+        if self.limits is not None:
+            index.find(offset)
+            self.limits.resize(offset, before, index.body_size)
+        self._progressed()
+
     def adopt(self, slot: Slot) -> None:
         """Take over what replay found for this queue."""
         assert slot.id == self.id
@@ -80,7 +93,7 @@ class LoggedQueue(Queue):
 class Slot:
     """What is known of one queue id. watermark: what lies below was delivered before a clean stop, -1 = unknown.
     counts: how often messages came back, or None. latest, chunks: of messages that expire before one in front of them,
-    see Stock.restore_overtaking."""
+    see Stock.restore_overtaking. unordered: a unit came behind some that are in front of it, as a copy's may."""
 
     def __init__(self, queue_id: int):
         self.id = queue_id
@@ -90,6 +103,7 @@ class Slot:
         self.latest = 0
         self.chunks = set()
         self.watermark = -1
+        self.unordered = False
 
     @cython.cfunc
     def expires(self, code: cython.longlong, offset: cython.longlong):
@@ -101,6 +115,27 @@ class Slot:
             self.latest = code
         else:
             self.chunks.add(offset // 512)
+
+    def put_in_order(self, read_chunk: Callable[[int, int], bytes | None]) -> None:
+        """Of one that is unordered: find `latest` and `chunks` anew, and settle what is nowhere; read_chunk(queue id,
+        number) blocks."""
+        self.latest, self.chunks = 0, set()
+        index, cursor = self.index, self.cursor
+        for number in range(max(cursor.floor, index.begin) // 512, (index.end + 511) // 512):
+            first = number * 512
+            was_loaded = index.loaded(first)
+            units = read_chunk(self.id, number) if not was_loaded and number in index.stored else None
+            if units is not None:
+                index.load(number, units)
+            for offset in range(max(first, cursor.floor), min(first + 512, index.end)):
+                if not cursor.is_done(offset):
+                    if index.find(offset) == 1:
+                        self.expires(index.code, offset)
+                    else:
+                        cursor.settle(offset)
+            if units is not None and number not in index.unstored:
+                index.unload(number)
+        cursor.take_runs()
 
     def put_counts(self, counts: list) -> None:
         """[(offset, how often it came back, until when it waits)]."""
@@ -144,6 +179,7 @@ class Replay:
         self._memo = None
         self._stored_at = -1  # of the last message, which its links follow
         self._stored_body = 0
+        self._began_at = -1  # the first record
 
     @cython.ccall
     def slot(self, queue_id: cython.longlong) -> Slot:
@@ -174,6 +210,8 @@ class Replay:
     def record(self, view: View):
         """Apply one record."""
         self.records += 1
+        if self._began_at < 0:
+            self._began_at = view.offset
         if view.kind == STORE:
             places = view.places()
             self._stored_at, self._stored_body = view.offset, view.content_size()
@@ -187,6 +225,8 @@ class Replay:
             self._state(view.body(), view.offset)
         elif view.kind == LINK:
             linked: tuple = view.link()
+            if linked[0] < self._began_at:  # its segment has gone: of what it links nothing was left
+                return
             assert linked[0] == self._stored_at, f"link at {view.offset}: its message is not the one before it"
             self.place(linked[0], linked[1], self._stored_body, linked[2])
 
@@ -215,8 +255,8 @@ class Replay:
             if slot is not None:
                 unit: cython.longlong = places[at + 1]
                 index: Index = slot.index
-                if unit < index.end and unit >= index.begin and not index.loaded(unit):
-                    self._reload(slot, unit // 512)
+                if unit < index.end and unit >= index.begin:
+                    self._behind(slot, unit, offset)
                 index.put(unit, offset, size, body_size, places[at + 2])
                 slot.expires(places[at + 2], unit)
                 self.units += 1
@@ -225,6 +265,19 @@ class Replay:
         if self._units_kept >= SPILL_UNITS:
             self._units_kept = 0
             self._spill(self.slots.values())
+
+    @cython.cfunc
+    def _behind(self, slot: Slot, unit: cython.longlong, offset: cython.longlong):
+        """The unit of a record at `offset` is not the youngest: a checkpoint holds it, or it is a copy's."""
+        index: Index = slot.index
+        if not index.loaded(unit):
+            self._reload(slot, unit // 512)
+        found: cython.int = index.find(unit)
+        if found == 1 and index.log_offset == offset or slot.cursor.is_done(unit):
+            return
+        index.copied_to = max(index.copied_to, unit + 1)
+        if found != 1:
+            slot.unordered = True
 
     def _reload(self, slot: Slot, number: int) -> None:
         """A unit goes into a chunk that the store holds: bring that back first, or its other units were lost."""

@@ -92,7 +92,7 @@ def _restore_slot(tables: Tables, slot: Any, meta: QueueMeta) -> None:
     stored = {number for first, after in meta.stored for number in range(first, after)}
     slot.index.restore(meta.begin, meta.end, stored)
     slot.cursor.restore(meta.floor, meta.above)
-    slot.latest = meta.latest
+    slot.latest, slot.index.copied_to = meta.latest, meta.copied_to
     for first, after in meta.overtaking:
         slot.chunks.update(range(first, after))
     if meta.counts:

@@ -2,11 +2,12 @@
 
 Needed is everything from the least of: the last checkpoint's stamp, each durable queue's unit at its floor, the last
 statement of every fact. Facts alone pin no segment: when no unit lies in the segments before them, they are stated anew
-at the tail, and the segments go after the next checkpoint.
+at the tail, and the segments go after the next checkpoint. What units pin, reappend.py looks into.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from core.queue.index import FOUND
@@ -27,7 +28,11 @@ class Segments(Protocol):
 
 
 class Retainer:
-    """look() at every queue that changed, then free() after a checkpoint. `restated` = facts stated anew."""
+    """look() at every queue that changed, then free() after a checkpoint. `restated` = facts stated anew.
+
+    consider     Reappender.consider, when there is one
+    settled      how many messages were, as far as look() saw them
+    """
 
     def __init__(self, model: Model, log: Any, segments: Segments, state_kind: int):
         self._model = model
@@ -35,13 +40,21 @@ class Retainer:
         self._segments = segments
         self._state_kind = state_kind
         self._floors: dict[int, int] = {}  # queue id -> log offset below which it needs nothing
-        self.restated = 0
+        self._done: dict[int, int] = {}  # queue id -> how many of its messages were done at the last look
+        self._cleared = (0, 0)
+        self.consider: Callable[[int, int, int], None] = lambda first, limit, settled: None
+        self.restated = self.settled = 0
 
     def look(self, queue: Any) -> None:
         """Note what the queue needs of the log."""
         floor = queue.cursor.floor
+        done = floor + queue.cursor.done_above
+        self.settled += done - self._done.get(queue.id, done)
+        self._done[queue.id] = done
         if floor >= queue.index.end:
             self._floors.pop(queue.id, None)
+        elif floor < queue.index.copied_to:  # its units lie in no order: only who looks into a segment can tell
+            self._floors[queue.id] = 0
         elif queue.index.find(floor) == FOUND:
             self._floors[queue.id] = queue.index.log_offset
         else:  # its chunk is not in memory: what we knew is a lower bound, since units lie in the order of the log
@@ -50,6 +63,12 @@ class Retainer:
     def forget(self, queue_id: int) -> None:
         """The queue was deleted."""
         self._floors.pop(queue_id, None)
+        if self._done.pop(queue_id, None) is not None:
+            self.settled += 1
+
+    def cleared(self, upto: int) -> None:
+        """What lived before `upto` was copied: a checkpoint that reflects the copies, appended by now, frees it."""
+        self._cleared = upto, self._log.appended
 
     def needed_units(self) -> int:
         """Log offset of the oldest unit that is not done; the log's end when there is none."""
@@ -58,11 +77,13 @@ class Retainer:
     def free(self, stamp: int) -> bool:
         """After a checkpoint: free what may go. True when facts were stated anew, so that another one is worth it."""
         facts = self._model.facts
-        units = min(stamp, self.needed_units())
+        upto, after = self._cleared
+        units = min(stamp, max(self.needed_units(), upto if stamp >= after else 0))
         oldest_fact = next(iter(facts.stated.values()), units)
         safe = min(units, oldest_fact)
         self._segments.free(safe)
         wanted = units - units % self._log.segment_bytes
+        self.consider(max(self._segments.first, wanted), stamp, self.settled)
         return oldest_fact < wanted and self._restate(wanted)
 
     def _restate(self, upto: int) -> bool:
@@ -78,7 +99,8 @@ class Retainer:
         for key in keys[:RESTATED_AT_ONCE]:
             fact = facts.get(key)
             if isinstance(fact, QueueFact):
-                fact.first_offset = self._model.queues[fact.id].cursor.floor
+                queue = self._model.queues[fact.id]
+                fact.first_offset, fact.next_offset = queue.cursor.floor, queue.index.end
             elif key == IDS_KEY:
                 fact = IdsFact(next_id=facts.next_id)
             facts.put(fact, self._log.append(self._state_kind, encode(fact)))

@@ -63,6 +63,7 @@ class QueueMeta(msgspec.Struct, array_like=True):
     counts     (offset, how often it came back, until when it waits) of those that did
     latest     when all that is there has expired, and
     overtaking runs [first, after) of the numbers of chunks with units that expire before one in front of them
+    copied_to  see Index
     """
 
     begin: int
@@ -75,6 +76,7 @@ class QueueMeta(msgspec.Struct, array_like=True):
     counts: list[tuple[int, int, int]] = []
     latest: int = 0
     overtaking: list[tuple[int, int]] = []
+    copied_to: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode

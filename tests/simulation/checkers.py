@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from core.log.view import decode_message
@@ -14,6 +15,8 @@ from tests.simulation.streams import check_stream
 
 Contents = dict[int, bytes | None]  # queue offset -> body of what is not settled; None = it was not looked at
 EXPIRING_MAX = 1000  # with fewer on their way nothing holds expiry up
+SEGMENTS_KEPT = 6  # beside what is live: the youngest, and those that are too much work for what they would free
+FACT_BYTES_KEPT = 1024  # facts that are older than everything else are stated anew when that frees twice as much
 LOOKED_AT = 300  # of a long queue the first so many bodies are read, and each 16th
 
 
@@ -92,6 +95,27 @@ def _check_expired(queue: Any, known: ModelQueue, clock_ms: int) -> None:
         raise Violation(f"{known.name}: {queue.ready} are ready of {len(ready)}, but {overdue} have expired")
 
 
+def check_front(life: Any) -> None:
+    """Once nothing happens any more the log holds at most twice what is live in it, with some segments and facts: one
+    slow queue pins nothing else."""
+    log, facts = life.broker.log, life.broker.model.facts
+    live = dict(record for queue in life.broker.model.queues.values() for record in _records_of(life, queue))
+    kept = log.appended - life.broker.retention.first
+    if kept > 2 * sum(live.values()) + FACT_BYTES_KEPT * len(facts.stated) + SEGMENTS_KEPT * log.segment_bytes:
+        raise Violation(f"the log holds {kept} bytes, of which {sum(live.values())} are live: its front does not move")
+
+
+def _records_of(life: Any, queue: Any) -> Iterator[tuple[int, int]]:
+    """(log offset, size) of what is not settled."""
+    index = queue.index
+    for offset in range(queue.cursor.floor, index.end):
+        if not queue.cursor.is_done(offset):
+            if index.find(offset) == NOT_LOADED:
+                index.load(offset // 512, read_chunk(life.world.store, queue.id, offset // 512))
+            if index.find(offset) == FOUND:
+                yield index.log_offset, index.size
+
+
 def contents(life: Any) -> dict[str, Contents]:
     """What every durable queue holds, read from the index and the segments themselves."""
     bodies: dict[int, bytes] = {}
@@ -119,7 +143,10 @@ def _contents_of(life: Any, queue: Any, bodies: dict[int, bytes]) -> Contents:
         if len(held) < LOOKED_AT or offset % 16 == 0:
             place = index.log_offset
             if place not in bodies:  # else another queue holds it, too
-                data = life.files.read(place, index.size)
+                try:
+                    data = life.files.read(place, index.size)
+                except FileNotFoundError as error:
+                    raise Violation(f"{queue.name}: offset {offset} lies in a segment that is gone: {error}") from error
                 bodies[place] = body_of(decode_message(data, 0, index.size, place))
             held[offset] = bodies[place]
     return held

@@ -15,7 +15,7 @@ from core.disk.files import SegmentFiles
 from core.flow import LOG, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
-from core.state import checkpoint
+from core.state import checkpoint, live, reappend
 from protocols.amqp import tables
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
@@ -27,6 +27,7 @@ from tests.simulation.store import SimStore
 LOG_DIRECTORY = "data/commitlog"
 HELD_BYTES = 8 << 10
 STOP_SECONDS = 120.0
+BLOCK_BYTES, SLICE_COST = 4 << 10, 40  # of retention: so that it stops everywhere
 
 
 class Sizes(NamedTuple):
@@ -81,10 +82,12 @@ class Life:
 
     observe()  has the simulation see what entered queues that it did not fill itself
     entered    publisher over AMQP -> number of its last message that is in its queue
+    copied     how many records retention had copied when streams were looked at
     """
 
     observe: Callable[[], None]
     entered: dict[str, int]
+    copied = 0
 
     def __init__(self, world: World, random: Random):
         self.world = world
@@ -108,6 +111,8 @@ class Life:
     def _build(self, random: Random) -> Any:
         world, sizes = self.world, self.world.sizes
         checkpoint.SLICE_QUEUES = sizes.slice_queues
+        live.BLOCK_BYTES = reappend.SAMPLE_BYTES = BLOCK_BYTES
+        reappend.SLICE_COST = SLICE_COST
         config = Config(
             log=LogConfig(
                 flush=sizes.flush,

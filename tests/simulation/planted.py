@@ -15,6 +15,7 @@ from core.queue.cursor import Cursor
 from core.state.checkpoint import Checkpointer
 from protocols.amqp.channel import CLOSE, METHOD, Channel
 from protocols.amqp.connection import AmqpConnection
+from tests.simulation.planted_retention import RETENTION
 from tests.simulation.planted_rules import RULES
 
 
@@ -128,4 +129,5 @@ BUGS: dict[str, Callable[[], None]] = {
     "flow": dropped_at_close,
     "flow-resume": never_resumed,
     **RULES,
+    **RETENTION,
 }

@@ -248,7 +248,13 @@ class Simulation:
         self._run(SETTLE_SECONDS)
         checkers.check_running(self.life, self.model)
         self._check_publishers()
+        self._check_front()
         self._drain()
+
+    def _check_front(self) -> None:
+        self.life.broker.checkpointer.checkpoint()  # the last one may have failed
+        self._run(SETTLE_SECONDS)
+        checkers.check_front(self.life)
 
     def _check_publishers(self) -> None:
         """Everything sent was taken in and confirmed; closes were answered."""
@@ -284,6 +290,7 @@ class Simulation:
         for name, queue in self.life.vhost.queues.items():
             if (queue.ready or queue.unacked) and not self.model.now.queues[name].stream_bytes:
                 raise Violation(f"{name}: {queue.ready} messages stay, though a consumer takes all")
+        self._check_front()
         log = self.life.broker.log
         if log.committed != log.appended:
             raise Violation(f"{log.pending_bytes} bytes are not committed, and nothing happens")

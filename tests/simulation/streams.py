@@ -13,11 +13,12 @@ PREFETCH = 20
 
 def observe_streams(life: Any, model: Model) -> None:
     """Tell the model what streams dropped at their front: no more than they had to."""
+    copied = life.broker.reappender.copied_records
     for known in model.now.queues.values():
         queue = life.vhost.queues.get(known.name)
         if not known.stream_bytes or queue is None:
             continue
-        for offset in known.units.keys() - known.sizes.keys():
+        for offset in known.units.keys() if copied > life.copied else known.units.keys() - known.sizes.keys():
             if queue.index.find(offset) == 1:
                 known.sizes[offset] = queue.index.size
         dropped = [offset for offset in known.units if offset < queue.cursor.floor]
@@ -27,6 +28,7 @@ def observe_streams(life: Any, model: Model) -> None:
             if last is not None and kept + last <= known.stream_bytes:
                 raise Violation(f"{known.name}: dropped offset {dropped[-1]}, though {kept + last} bytes are allowed")
             model.settled(known, dropped)
+    life.copied = copied
 
 
 def check_stream(queue: Any, known: ModelQueue) -> None:

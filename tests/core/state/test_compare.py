@@ -49,7 +49,7 @@ def loaded(world, store, tail=None):
     def read_on(start, on_record, counters):
         if tail is None:
             return scan(files, start, on_record, counters=counters)
-        return Walk(files, on_record, counters, tail).run(start)
+        return Walk(files, on_record, counters, tail).run(max(start, files.first))
 
     applier = Applier(Model(), None, None, None)
     load(store, applier, read_on)

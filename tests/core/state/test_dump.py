@@ -88,7 +88,7 @@ def unit(world, queue, offset, reader):
 def facts(world):
     kept = {}
     for key, fact in world.broker.model.facts.all.items():
-        names = set(fact.__struct_fields__) - {"first_offset", "next_id"}
+        names = set(fact.__struct_fields__) - {"first_offset", "next_offset", "next_id"}
         kept[key] = {name: getattr(fact, name) for name in names}
     return kept, world.broker.model.facts.next_id
 

@@ -41,24 +41,6 @@ def test_consumed_segments_go_and_facts_are_stated_anew():
     assert world.take("q", 1).got == [(end, b"next", False)]
 
 
-def test_one_unacknowledged_message_keeps_its_segment_and_what_follows():
-    world = World().boot()
-    world.declare("kept")
-    world.declare("q")
-    fill(world, "q", 2)
-    world.publish("", "kept", b"old")
-    world.run()
-    fill(world, "q", 3)
-    world.checkpoint()
-    world.run(5)
-    first = world.broker.retention.first
-    assert 0 < first <= 2 * SEGMENT_BYTES + SEGMENT_BYTES
-    world.crash(state_lost=True)
-    world.boot()
-    assert [body for _, body, _ in world.take("kept", 5).got] == [b"old"]
-    assert world.queue("q").ready == 0
-
-
 def test_an_idle_broker_does_not_restate_for_ever():
     world = World().boot()
     for n in range(200):
