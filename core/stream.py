@@ -177,6 +177,8 @@ class Stream(LoggedQueue):
         """The next message to one consumer: 1 = delivered, 0 = there is none, or it has to be read first."""
         if place.next < self.cursor.floor:
             place.next = self.cursor.floor  # what it had not read yet was dropped
+        while self.cursor.done_above and place.next < self.index.end and self.cursor.is_done(place.next):
+            place.next += 1  # lost with damaged records of the log
         message: Message = self._message(place)
         if message is None:
             return 0
@@ -255,15 +257,16 @@ class Stream(LoggedQueue):
     def _seek(self, place: Place, ms: int, low: int, high: int) -> None:
         """Bisect for the first offset whose time is not below `ms`; chunks that are stored are loaded on the way."""
         while low < high:
-            middle = (low + high) // 2
-            found = self.index.find(middle)
+            middle = probe = (low + high) // 2
+            while (found := self.index.find(probe)) == 0 and probe + 1 < high:
+                probe += 1  # it is lost: the next one tells the time
             if found < 0:
-                self.cold.load(self, middle // CHUNK_UNITS, partial(self._seek, place, ms, low, high))
+                self.cold.load(self, probe // CHUNK_UNITS, partial(self._seek, place, ms, low, high))
                 return
             if found and self.index.code >= ms:
                 high = middle
             else:
-                low = middle + 1
+                low = probe + 1
         place.next = low
         place.read_finished({})
 
@@ -369,7 +372,7 @@ class Stream(LoggedQueue):
         for offset in range(
             max(number * CHUNK_UNITS, self.cursor.floor), min((number + 1) * CHUNK_UNITS, self.index.end)
         ):
-            if self.index.find(offset) == 1:
+            if self.index.find(offset) == 1 and not self.cursor.is_done(offset):
                 self.bytes_kept += self.index.size
 
     def discard(self) -> None:

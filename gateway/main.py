@@ -100,6 +100,18 @@ def backup_command(before: Asked, /, to: str, **asked: Any) -> None:
     sys.exit(ended(lambda: storage.backup(Path(config.data_dir), Path(to), config.log.segment_bytes)))
 
 
+@main.command("repair")
+@takes_settings
+@click.option("--yes", "really", is_flag=True, help="Do it. Without this it only says what it would do.")
+@click.pass_obj
+def repair_command(before: Asked, /, really: bool, **asked: Any) -> None:
+    """Make a damaged data directory one again on which a broker starts, and say exactly what is lost."""
+    from gateway.cli import storage
+
+    config = configured(before.then(Asked(**asked)))
+    sys.exit(ended(lambda: storage.repair(Path(config.data_dir), config.log.segment_bytes, really=really)))
+
+
 @main.command("dump")
 @click.argument("to", metavar="FILE")
 @takes_settings

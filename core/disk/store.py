@@ -66,6 +66,7 @@ class Store:
                 max_readers=READERS_MAX,
                 readahead=False,
             )
+            _check_size(self._env, self.path)
             self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
             found = self._env.begin(db=self._tables["meta"]).get(FORMAT_KEY)
         except DAMAGED as error:
@@ -144,6 +145,10 @@ class Store:
                     cursor.close()
         except lmdb.Error as error:
             raise OSError(f"{self.path}: {error}") from error
+        missing = _missing_bytes(self._env, self.path)
+        if missing > 0:  # pages at its end that went in the transaction that took them, and were never written
+            file = self.path / "data.mdb"
+            os.truncate(file, file.stat().st_size + missing)
 
     def _delete_prefix(self, transaction: lmdb.Transaction, table: str, prefix: bytes) -> None:
         with transaction.cursor(db=self._tables[table]) as cursor:
@@ -173,9 +178,23 @@ def copy_store(path: Path, to: Path) -> bool:
         return False
     try:
         with lmdb.open(str(path), readonly=True, readahead=False, max_dbs=len(TABLES)) as environment:
+            _check_size(environment, path)
             environment.copy(str(to), compact=True)
     except DAMAGED as error:
         raise StoreDamaged(str(error)) from None
     except (lmdb.Error, OSError) as error:
         raise StoreRefused(f"{path} cannot be read: {error}") from None
     return True
+
+
+def _missing_bytes(environment: lmdb.Environment, path: Path) -> int:
+    """How much shorter its file is than the pages it counts."""
+    wanted: int = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    return wanted - os.stat(path / "data.mdb").st_size
+
+
+def _check_size(environment: lmdb.Environment, path: Path) -> None:
+    """Raise StoreDamaged for a file that was cut off: to touch what is missing ends the process (SIGBUS)."""
+    missing = _missing_bytes(environment, path)
+    if missing > 0:
+        raise StoreDamaged(f"its file is cut off: {missing} bytes are missing")

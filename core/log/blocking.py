@@ -85,6 +85,12 @@ class BlockingLog:
         )
 
     @property
+    def segment_bytes(self) -> int:
+        """The size of a segment."""
+        size: int = self._log.segment_bytes
+        return size
+
+    @property
     def tail(self) -> int:
         """Where the next record goes, or the filler before it."""
         return self._log.appended

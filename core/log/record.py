@@ -50,7 +50,7 @@ else:
 
 MAGIC = cython.declare(cython.uint, 0xDAA320A7)
 CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
-TOPICS = cython.declare(tuple, (b"", b"CORDUROY_MESSAGE", b"CORDUROY_STATE", b"CORDUROY_DONE", b"CORDUROY_LINK"))
+TOPICS = cython.declare(tuple, tuple(b"CORDUROY_" + kind for kind in (b"LOST", b"MESSAGE", b"STATE", b"DONE", b"LINK")))
 CRC32 = cython.declare(object, _crc32)
 FROM_NAME = cython.declare(bytes, b"__FROM\x01")
 Q_NAME = cython.declare(bytes, b"__Q\x01")

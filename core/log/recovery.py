@@ -30,8 +30,8 @@ MAGIC = bytes.fromhex("daa320a7")
 MAGIC_AT, OFFSET_AT, OFFSET_END = 4, 28, 36  # in a record
 
 
-class Files(Protocol):
-    """Of core.disk.files.SegmentFiles, what recovery uses. All of it blocks."""
+class ReadFiles(Protocol):
+    """Of core.disk.files.SegmentFiles, what a log is read with. All of it blocks."""
 
     segment_bytes: int
 
@@ -48,6 +48,10 @@ class Files(Protocol):
 
     def next_data(self, offset: int) -> int:
         """The next offset that is not in a hole."""
+
+
+class Files(ReadFiles, Protocol):
+    """And what recovery puts right with."""
 
     def erase(self, offset: int, upto: int) -> None:
         """Zeros, durably."""
@@ -111,7 +115,7 @@ class Walk:
 
     def __init__(
         self,
-        files: Files,
+        files: ReadFiles,
         on_record: Callable[[View], None],
         counters: tuple[int, ...] = (0,) * KINDS,
         upto: int = OFFSET_MAX,
@@ -225,11 +229,11 @@ def _refuse_later_batches(
         if own > tail and view.batch_offset > tail and own + view.size > tail + unsynced_bytes:
             raise LogCorrupt(
                 f"the log is damaged at offset {bad}: no valid record is there, but batches written later follow "
-                f"(at {own}, for one); restore the segment from a backup or a replica"
+                f"(at {own}, for one); mqgateway repair says what can be saved"
             )
 
 
-def valid_records(files: Files, view: View, block: bytes, offset: int) -> Iterator[int]:
+def valid_records(files: ReadFiles, view: View, block: bytes, offset: int) -> Iterator[int]:
     """The log offsets of the valid records, each in its place, whose heads lie in a block read at `offset`; the view
     holds each in turn."""
     found = block.find(MAGIC, MAGIC_AT)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from core.errors import LogCorrupt
-from core.log.recovery import BLOCK_BYTES, OFFSET_END, Files, Walk, valid_records
+from core.log.record import OTHER
+from core.log.recovery import BLOCK_BYTES, OFFSET_END, ReadFiles, Walk, valid_records
 from core.log.view import View
 
 LOOKS = 3  # at a place that has no valid record: a batch may be on its way to the disk while we read
@@ -35,7 +36,7 @@ class Scrubbed(NamedTuple):
     damages: list[Damage]
 
 
-def scrub(files: Files, on_record: Callable[[View], None]) -> Scrubbed:
+def scrub(files: ReadFiles, on_record: Callable[[View], None]) -> Scrubbed:
     """Read all of the log. on_record(view) gets the records in front of the first damage; a ValueError or LogCorrupt
     that it raises is a damage, too."""
     checker = _Checker(on_record)
@@ -46,7 +47,7 @@ def scrub(files: Files, on_record: Callable[[View], None]) -> Scrubbed:
         tail = walk.run(at)
         records += walk.records
         bad = walk.stopped_at
-        found, later, dirty_to = _behind(files, bad, tail)
+        found, later, dirty_to = behind(files, bad, tail)
         if later < 0:
             return Scrubbed(first, tail, records, max(0, dirty_to - tail), checker.damages)
         looks = looks + 1 if bad == at else 1
@@ -57,7 +58,7 @@ def scrub(files: Files, on_record: Callable[[View], None]) -> Scrubbed:
         at, looks = found, 0
 
 
-def _behind(files: Files, bad: int, tail: int) -> tuple[int, int, int]:
+def behind(files: ReadFiles, bad: int, tail: int) -> tuple[int, int, int]:
     """Behind a place without a valid record: where the next valid one lies, where the first of a later batch does (-1:
     nowhere; then all of it was torn), and the offset behind the last byte that is not zero.
 
@@ -95,6 +96,8 @@ class _Checker:
 
     def record(self, view: View) -> None:
         """One more valid record."""
+        if view.kind == OTHER:  # what a repair put where records were lost
+            self._due.clear()
         due = self._due.get(view.kind, view.queue_offset)
         self._due[view.kind] = view.queue_offset + 1
         place = view.offset, view.offset + view.size

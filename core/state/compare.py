@@ -47,7 +47,7 @@ def differences(kept: Loaded, rebuilt: Loaded) -> Iterator[str]:
     for fact in facts.of(QueueFact):
         if rebuilt.applier.model.facts.get(("queue", fact.id)) is None:
             continue
-        for ours, logs in zip_longest(_units(kept, fact.id), _units(rebuilt, fact.id)):
+        for ours, logs in zip_longest(units(kept, fact.id), units(rebuilt, fact.id)):
             if ours != logs:
                 yield f"queue '{fact.name}' in vhost '{fact.vhost}': the state has {_of(ours)}, the log {_of(logs)}"
                 break
@@ -55,7 +55,14 @@ def differences(kept: Loaded, rebuilt: Loaded) -> Iterator[str]:
 
 def count_units(state: Loaded) -> int:
     """How many messages are not done, of all durable queues together: one in three queues counts three times."""
-    return sum(1 for fact in state.applier.model.facts.of(QueueFact) for _ in _units(state, fact.id))
+    return sum(1 for fact in state.applier.model.facts.of(QueueFact) for _ in units(state, fact.id))
+
+
+def slot_of(state: Loaded, queue_id: int) -> Any:
+    """The queue's index, cursor and counts; None when that state knows no such queue."""
+    replay = state.applier.replay
+    assert replay is not None
+    return replay.slot(queue_id)
 
 
 def _facts(kept: Facts, rebuilt: Facts) -> Iterator[str]:
@@ -65,11 +72,9 @@ def _facts(kept: Facts, rebuilt: Facts) -> Iterator[str]:
             yield f"{' '.join(map(str, key))}: the state says {ours}, the log {logs}"
 
 
-def _units(state: Loaded, queue_id: int) -> Iterator[Unit]:
+def units(state: Loaded, queue_id: int) -> Iterator[Unit]:
     """The queue's messages that are not done, in order. A chunk that the store holds is in memory only meanwhile."""
-    replay = state.applier.replay
-    assert replay is not None
-    slot: Any = replay.slot(queue_id)
+    slot = slot_of(state, queue_id)
     index, cursor = slot.index, slot.cursor
     offset = max(cursor.floor, index.begin)
     while offset < index.end:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from core.log.record import LINK, STORE
-from core.log.recovery import Files, Walk
+from core.log.recovery import ReadFiles, Walk
 from core.log.scrub import Scrubbed, scrub
 from core.log.view import View
 from core.message import Message
@@ -55,7 +55,7 @@ class Dump:
         self._pending: Message | None = None
         self._places: list[Place] = []
 
-    def read(self, files: Files) -> Scrubbed:
+    def read(self, files: ReadFiles) -> Scrubbed:
         """The first time. When it found damages, nothing may follow. Raises StoreRefused."""
         found = scrub(files, self._replay.record)
         if not found.damages:
@@ -72,7 +72,7 @@ class Dump:
             self._put(line)
             self.facts += 1
 
-    def write_messages(self, files: Files, tail: int) -> None:
+    def write_messages(self, files: ReadFiles, tail: int) -> None:
         """The second time, up to `tail`."""
         Walk(files, self._record, upto=tail).run(files.first)
         self._put_message()

@@ -28,12 +28,13 @@ class WatchedLog(SegmentFiles):
 
 
 @contextmanager
-def held_by_us(data_dir: Path) -> Iterator[DataDirectory | None]:
-    """Keep brokers from starting here meanwhile; None: one is running already. Raises Refused, StoreRefused."""
+def held_by_us(data_dir: Path, command: str = "") -> Iterator[DataDirectory | None]:
+    """Keep brokers from starting here meanwhile; None: one is running already. command: see DataDirectory. Raises
+    Refused, StoreRefused."""
     if not any((data_dir / name).exists() for name in ("commitlog", *UNFINISHED.values())):
         raise Refused(f"{data_dir} is no data directory: it has no commitlog/")
     try:
-        directory = DataDirectory(data_dir)
+        directory = DataDirectory(data_dir, command)
     except DirectoryInUse:
         yield None
         return

@@ -15,6 +15,7 @@ from core.errors import LogCorrupt
 from core.state.snapshot import StoreDamaged
 from gateway.cli import backup as copying
 from gateway.cli import dump as dumping
+from gateway.cli import repair as repairing
 from gateway.cli import restore as restoring
 from gateway.cli import verify as verifying
 from gateway.cli.errors import EX_DATAERR
@@ -56,6 +57,21 @@ def restore(data_dir: Path, file: Path, segment_bytes: int) -> int:
     with ExitStack() as shown:
         done = restoring.restore(data_dir, file, segment_bytes, lambda first, end: _bar(shown, first, end, str(file)))
     click.echo(f"{data_dir}: {done.queues} queues, {done.messages} messages; the next start builds its state/")
+    return 0
+
+
+def repair(data_dir: Path, segment_bytes: int, *, really: bool) -> int:
+    """Print what is lost and what is, or was, done about it. Exit code 0 = a broker starts here."""
+    with ExitStack() as shown:
+        report = repairing.repair(data_dir, segment_bytes, lambda first, end: _bar(shown, first, end), really=really)
+    if report.plan is None:
+        click.echo(f"{data_dir}: nothing to repair")
+        return 0
+    click.echo("\n".join(report.plan.told))
+    if report.folder is None:
+        click.echo(f"{data_dir}: nothing was changed; mqgateway repair --yes repairs it")
+        return EX_DATAERR
+    click.echo(f"{data_dir}: repaired; what was overwritten is in {report.folder}")
     return 0
 
 

@@ -1,11 +1,12 @@
 """LMDB as the cache of the log: transactions, format versions, damage."""
 
 import os
+from random import Random
 
 import lmdb
 import pytest
 
-from core.disk.store import FORMAT, MAP_BYTES, Store
+from core.disk.store import FORMAT, MAP_BYTES, Store, copy_store
 from core.errors import StoreRefused
 from core.state.snapshot import StoreDamaged, chunk_row, queue_key, read_chunk
 
@@ -96,3 +97,35 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
 def test_the_map_takes_addresses_and_no_disk(store):
     assert MAP_BYTES >= 64 << 30 and store.used_bytes() < 1 << 20
     assert isinstance(store._env, lmdb.Environment)
+
+
+@pytest.mark.parametrize("kept", [100, 4096, 5000, 8192, 9000, 50_000])
+def test_a_file_that_was_cut_off_is_damaged_and_does_not_end_the_process(store, tmp_path, caplog, kept):
+    store.commit({"chunks": [(b"%d" % n, bytes([n]) * 3000) for n in range(200)]}, {}, {})
+    store.close()
+    file = tmp_path / "state" / "data.mdb"
+    os.truncate(file, kept)
+    (tmp_path / "copy").mkdir()
+    with pytest.raises(StoreDamaged):
+        copy_store(tmp_path / "state", tmp_path / "copy")
+    store.open()
+    assert store.rows("chunks") == [] and "state is damaged" in caplog.text
+
+
+def test_a_file_is_as_long_as_its_pages_though_the_last_of_them_were_never_written(store):
+    rng = Random(899)  # of 1,000 the one in which LMDB leaves it shorter
+
+    def some(count, item):
+        return [item() for _ in range(rng.randrange(count))]
+
+    def key():
+        return b"%d-%d" % (rng.randrange(30), rng.randrange(50))
+
+    for _ in range(60):
+        rows = some(200, lambda: (key(), bytes(rng.choice([20, 300, 3000, 10240]))))
+        puts = {"chunks": rows} if rng.random() < 0.6 else {}
+        deletes = {"chunks": some(200, key)} if rng.random() < 0.6 else {}
+        prefixes = {"chunks": some(20, lambda: b"%d-" % rng.randrange(30))} if rng.random() < 0.6 else {}
+        store.commit(puts, deletes, prefixes)
+        before = store.rows("chunks")
+        assert reopened(store).rows("chunks") == before

@@ -2,7 +2,7 @@
 
 import logging
 
-from tests.core.state.test_reappend import FILLER, booted, bodies, freed_up_to, pass_by, restart, settle
+from tests.core.state.test_reappend import FILLER, bodies, booted, freed_up_to, pass_by, restart, settle
 from tests.core.state.world import SEGMENT_BYTES
 
 

@@ -1,0 +1,161 @@
+"""What a log lost with damaged records, and saying anew what only state/ still knows of it.
+
+A checkpoint reflects the log up to its stamp: of what was damaged before that, it knows facts, what is done, and where
+messages lay. All of that is appended again: facts with their deletions, each queue's cursor and counts, and that the
+messages which lay there are done. Every record is absolute, so appending all of it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from core.log.blocking import BlockingLog
+from core.log.mend import Stretch
+from core.log.record import DONE, STATE
+from core.message import Message
+from core.state.compare import Loaded, slot_of, units
+from core.state.done import DoneWriter
+from core.state.model import Facts
+from core.state.records import (
+    BindingFact,
+    BindingRemoved,
+    Change,
+    ExchangeFact,
+    ExchangesDeleted,
+    IdsFact,
+    KeyPage,
+    QueueFact,
+    QueuesDeleted,
+    VhostFact,
+    VhostRemoved,
+    encode,
+)
+
+PLACES_AT_ONCE = 4096
+FACT_KINDS = (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage)
+Range = tuple[int, int]
+
+
+class Lost(NamedTuple):
+    """Messages of one queue that are lost: ranges [start, end) of their offsets."""
+
+    queue: QueueFact
+    ranges: list[Range]
+
+
+def lost_messages(state: Loaded, stretches: list[Stretch]) -> Iterator[Lost]:
+    """Of each queue that lost some: those whose unit points into a stretch, and those that are neither there nor done,
+    where a stretch lies between their neighbours."""
+    starts = [each.start for each in stretches]
+    for fact in state.applier.model.facts.of(QueueFact):
+        ranges = list(_joined(_lost_of(state, fact.id, stretches, starts)))
+        if ranges:
+            yield Lost(fact, ranges)
+
+
+def _lost_of(state: Loaded, queue_id: int, stretches: list[Stretch], starts: list[int]) -> Iterator[Range]:
+    slot = slot_of(state, queue_id)
+    offset = max(slot.cursor.floor, slot.index.begin)
+    before = -1  # log offset of the last message that is there
+    for unit in units(state, queue_id):
+        number = bisect_right(starts, unit.log_offset)
+        inside = number > 0 and unit.log_offset < stretches[number - 1].stop
+        if inside or number > bisect_right(starts, before):
+            yield from ((at, at + 1) for at in range(offset, unit.offset) if not slot.cursor.is_done(at))
+        if inside:
+            yield unit.offset, unit.offset + 1
+        else:
+            before = unit.log_offset
+        offset = unit.offset + 1
+
+
+def _joined(ranges: Iterator[Range]) -> Iterator[Range]:
+    """Ascending ranges, those that touch as one."""
+    start = end = -1
+    for each in ranges:
+        if each[0] != end:
+            if end > start:
+                yield start, end
+            start = each[0]
+        end = each[1]
+    if end > start:
+        yield start, end
+
+
+class Restated(NamedTuple):
+    """The state that knows most, the one that the log alone gives, and what is lost."""
+
+    kept: Loaded
+    rebuilt: Loaded
+    lost: list[Lost]
+
+
+def restate(log: BlockingLog, what: Restated, ms: int) -> None:
+    """Append what the log has to say for `kept` to be what it gives. ms: the time of the records. Raises OSError."""
+    kept, rebuilt = (each.applier.model.facts for each in (what.kept, what.rebuilt))
+    for deletion in _deletions(kept, rebuilt):
+        log.append(STATE, encode(deletion), ms)
+    for kind in FACT_KINDS:
+        for fact in kept.of(kind):
+            if kind is QueueFact:
+                fact.first_offset = slot_of(what.kept, fact.id).cursor.floor
+            log.append(STATE, encode(fact), ms)
+    log.append(STATE, encode(IdsFact(next_id=max(kept.next_id, rebuilt.next_id))), ms)
+    writer = DoneWriter(min(64 << 10, log.segment_bytes // 4))
+    _keep_ends(log, what, writer, ms)
+    for fact in kept.of(QueueFact):
+        slot = slot_of(what.kept, fact.id)
+        writer.add(fact.id, slot.cursor.ranges())
+        if slot.counts is not None:
+            writer.add_counts(fact.id, sorted(slot.counts.rows()))
+    for each in what.lost:
+        writer.add(each.queue.id, each.ranges)
+    for body in writer.take():
+        log.append(DONE, body, ms)
+
+
+def _deletions(kept: Facts, rebuilt: Facts) -> Iterator[Change]:
+    """For what the log says and `kept` knows to be gone."""
+    for key, fact in rebuilt.all.items():
+        if kept.get(key) is None:
+            deletion = _deletion(fact)
+            if deletion is not None:
+                yield deletion
+
+
+def _deletion(fact: Any) -> Change | None:
+    if isinstance(fact, VhostFact):
+        return VhostRemoved(name=fact.name)
+    if isinstance(fact, ExchangeFact):
+        return ExchangesDeleted(vhost=fact.vhost, names=[fact.name])
+    if isinstance(fact, KeyPage):  # it went with its exchange, which may have come again
+        return ExchangesDeleted(vhost=fact.vhost, names=[fact.exchange])
+    if isinstance(fact, QueueFact):
+        return QueuesDeleted(vhost=fact.vhost, queues=[(fact.id, fact.name)])
+    if isinstance(fact, BindingFact):
+        return BindingRemoved(
+            vhost=fact.vhost,
+            source=fact.source,
+            kind=fact.kind,
+            destination=fact.destination,
+            key=fact.key,
+            arguments=fact.arguments,
+        )
+    return None
+
+
+def _keep_ends(log: BlockingLog, what: Restated, writer: DoneWriter, ms: int) -> None:
+    """Where the last messages of a queue are not in the log any more, one record of no message says how far it got."""
+    last = []
+    lost = {each.queue.id: each.ranges[-1][1] for each in what.lost}
+    for fact in what.kept.applier.model.facts.of(QueueFact):
+        slot = slot_of(what.kept, fact.id)
+        end, logs = slot.index.end, slot_of(what.rebuilt, fact.id)
+        is_gone = slot.cursor.is_done(end - 1) or lost.get(fact.id) == end
+        if slot.cursor.floor < end and is_gone and (logs is None or logs.index.end < end):
+            last.append((fact.id, end - 1, 0))
+            writer.add(fact.id, [(end - 1, end)])
+    for at in range(0, len(last), PLACES_AT_ONCE):
+        log.store(Message((b"", b"", b""), b"", b"", 0, True), last[at : at + PLACES_AT_ONCE], ms)

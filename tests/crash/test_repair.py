@@ -1,0 +1,343 @@
+"""`mqgateway repair`: what no broker starts on is mended; what it tells is lost, no more, whenever it is killed."""
+
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pika
+import pytest
+
+from tests.clients.broker import Broker, parameters
+from tests.clients.deliveries import fill
+from tests.crash.load import contents
+from tests.crash.segments import records
+from tests.crash.test_dump import command, lines, run
+from tests.crash.test_verify import EX_CANTCREAT, EX_DATAERR, EX_NOINPUT, SMALL, STATE_FILE, lay_in, verify
+
+STORE = b"CORDUROY_MESSAGE"
+LOST = re.compile(r"lost   queue '(\w+)' in vhost '/': (\d+) messages, offsets (.*)")
+DYING = """
+import os, sys
+from core.disk.ops import FileOps
+left = int(sys.argv.pop(1))
+def dying(name):
+    original = getattr(FileOps, name)
+    def call(*arguments):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return original(*arguments)
+    setattr(FileOps, name, call)
+for name in ("write", "write_zeros", "sync", "sync_directory"):
+    dying(name)
+from gateway.main import main
+main()
+"""  # the command, but its process ends at a step to the disk
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Broker(tmp_path, *SMALL)
+    yield broker
+    if broker.alive():
+        broker.stop()
+
+
+def plan(data):
+    """What would be repaired: exit code, and what was printed."""
+    done = subprocess.run(command("repair", data, "")[:-1], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def repair(data):
+    """Exit code, and what was printed."""
+    return run("repair", data, "--yes")
+
+
+def dump(data, file):
+    """What is durable there, line by line."""
+    file.unlink(missing_ok=True)
+    code, text = run("dump", data, file)
+    assert code == 0, text
+    return lines(file)
+
+
+def told(text):
+    """queue -> offsets that are said to be lost."""
+    found = {}
+    for name, count, ranges in LOST.findall(text):
+        offsets = set()
+        for each in ranges.split(", "):
+            first, _, last = each.partition(" to ")
+            offsets.update(range(int(first), int(last or first) + 1))
+        assert len(offsets) == int(count)
+        found[name] = offsets
+    return found
+
+
+def body(record):
+    """The body of a message's record, None of another."""
+    data = record.read()
+    size = int.from_bytes(data[84:88], "big")
+    return data[88 : 88 + size] if data[89 + size : 89 + size + len(STORE)] == STORE else None
+
+
+def lay(broker):
+    """Queues with messages, all of them different, settled here and there; ends with a clean stop. Returns what was
+    left in each queue, in order."""
+    lay_in(broker)
+    with pika.BlockingConnection(parameters(broker)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for name in ("three", "gone"):
+            channel.queue_declare(name, durable=True)
+            fill(
+                channel,
+                name,
+                [b"%s %d " % (name.encode(), number) + b"y" * 300 for number in range(200)],
+                delivery_mode=2,
+            )
+        for number in range(150):
+            method, _, _ = channel.basic_get("three")
+            if number % 3:
+                channel.basic_ack(method.delivery_tag)
+        channel.queue_delete("gone")
+    left = {name: contents(broker.port, name) for name in ("one", "two", "three")}
+    broker.stop()
+    return left
+
+
+def damage(data, seed, count):
+    """Change bytes of records at random. Returns the bodies of the messages that were hit, with None for others."""
+    rng = random.Random(seed)
+    found = records(data)
+    chosen = rng.sample(found, count)
+    hit = [body(record) for record in chosen]
+    for record in chosen:
+        for _ in range(rng.choice((1, 1, 2, 20))):
+            at = rng.randrange(record.size)
+            record.write(at, bytes([record.read()[at] ^ rng.randrange(1, 256)]))
+    return hit
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_with_state_only_the_damaged_messages_are_lost(broker, seed):
+    broker.start()
+    left = lay(broker)
+    hit = damage(broker.data, seed, 1 + seed * 3)
+    code, text = plan(broker.data)
+    assert code == EX_DATAERR and "nothing was changed" in text, text
+    code, said = repair(broker.data)
+    assert code == 0, said
+    assert said.splitlines()[:-1] == text.splitlines()[:-1], "what is done is what was said"
+    assert verify(broker.data)[0] == 0
+    for keep_state in (True, False):  # the log alone says all of it
+        if not keep_state:
+            shutil.rmtree(broker.data / "state")
+        broker.start()
+        for name, before in left.items():
+            expected = [each for each in before if each not in hit]
+            assert contents(broker.port, name) == expected
+            assert len(told(said).get(name, ())) == len(before) - len(expected)
+        broker.stop()
+    assert plan(broker.data) == (0, f"{broker.data}: nothing to repair\n")
+
+
+def test_what_only_state_knows_is_said_anew(broker, tmp_path):
+    broker.start()
+    lay(broker)
+    before = dump(broker.data, tmp_path / "before")
+    for record in records(broker.data):
+        if body(record) is None:
+            record.write(60, b"\xff\xfe")
+    code, said = repair(broker.data)
+    assert code == 0 and "lost" not in said and "is said anew in the log" in said
+    shutil.rmtree(broker.data / "state")
+    assert sorted(dump(broker.data, tmp_path / "after")[:-1]) == sorted(before[:-1])
+    assert verify(broker.data)[0] == 0
+
+
+@pytest.mark.parametrize("seed", range(100, 106))
+def test_without_state_what_is_left_is_what_the_sound_records_say(broker, seed):
+    broker.start()
+    left = lay(broker)
+    shutil.rmtree(broker.data / "state")
+    hit = damage(broker.data, seed, 1 + (seed - 100) * 2)
+    code, said = repair(broker.data)
+    assert code == 0 and verify(broker.data)[0] == 0, said
+    broker.start()
+    for name, before in left.items():
+        found = contents(broker.port, name)
+        assert len(set(found)) == len(found), "exactly once"
+        assert set(found) >= {each for each in before if each not in hit}
+        if None not in hit:
+            assert found == [each for each in before if each not in hit]
+    assert len([each for each in hit if each is not None]) == sum(
+        map(int, re.findall(r"(\d+) records of messages", said))
+    )
+
+
+def test_the_broker_names_the_command_that_mends_what_it_refuses(broker):
+    broker.start()
+    lay(broker)
+    shutil.rmtree(broker.data / "state")
+    record = records(broker.data)[100]
+    record.write(60, b"\xff\xfe")
+    done = subprocess.run(broker_line(broker), capture_output=True, text=True, timeout=60)
+    assert done.returncode == EX_DATAERR and "mqgateway repair" in done.stderr and str(record.offset) in done.stderr
+    code, text = repair(broker.data)
+    assert code == 0 and f"offsets {record.offset} to {record.offset + record.size}" in text
+    (folder,) = broker.data.glob("repaired-*")
+    assert str(folder) in text
+    saved = (folder / f"{record.offset:020d}-{record.offset + record.size:020d}").read_bytes()
+    assert len(saved) == record.size and saved[60:62] == b"\xff\xfe"
+    broker.start()
+
+
+def broker_line(broker):
+    executable = str(Path(sys.executable).with_name("mqgateway"))
+    settings = [word for setting in (*SMALL, "listeners.amqp=127.0.0.1:0") for word in ("--set", setting)]
+    return [executable, "--data-dir", str(broker.data), *settings]
+
+
+def test_after_kill_9_with_damage_in_front_of_and_behind_the_checkpoint(broker):
+    broker.options += ["log.checkpoint_bytes=1000000", "log.checkpoint_seconds=1"]
+    broker.start()
+    lay_in(broker)
+    left = {name: contents(broker.port, name) for name in ("one", "two")}
+    broker.kill9()
+    found = [record for record in records(broker.data) if body(record)]
+    hit = [body(found[number]) for number in (200, 790)]
+    for number in (200, 790):
+        found[number].write(1000, b"\xff\xfe")
+    code, said = repair(broker.data)
+    assert code == 0 and verify(broker.data)[0] == 0, said
+    broker.start()
+    for name, before in left.items():
+        assert contents(broker.port, name) == [each for each in before if each not in hit]
+
+
+def test_offsets_go_on_behind_what_was_lost(broker):
+    broker.start()
+    with pika.BlockingConnection(parameters(broker)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("s", durable=True, arguments={"x-queue-type": "stream"})
+        fill(channel, "s", [b"%d" % number for number in range(10)], delivery_mode=2)
+    broker.stop()
+    last = [record for record in records(broker.data) if body(record) == b"9"]
+    last[0].write(90, b"\xff\xfe")
+    code, said = repair(broker.data)
+    assert code == 0 and told(said) == {"s": {9}}
+    shutil.rmtree(broker.data / "state")
+    broker.start()
+    with pika.BlockingConnection(parameters(broker)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("", "s", b"new", pika.BasicProperties(delivery_mode=2))
+        channel.basic_qos(prefetch_count=100)
+        got = []
+        for method, properties, data in channel.consume(
+            "s", arguments={"x-stream-offset": "first"}, inactivity_timeout=20
+        ):
+            got.append((properties.headers["x-stream-offset"], data))
+            channel.basic_ack(method.delivery_tag)
+            if data == b"new":
+                break
+    assert got == [*((number, b"%d" % number) for number in range(9)), (10, b"new")]
+
+
+def test_a_damaged_state_is_put_aside(broker, tmp_path):
+    broker.start()
+    left = lay(broker)
+    assert plan(broker.data) == (0, f"{broker.data}: nothing to repair\n")
+    file = broker.data / STATE_FILE
+    file.write_bytes(file.read_bytes()[:5000])
+    code, text = plan(broker.data)
+    assert code == EX_DATAERR and "state  is put aside" in text and file.exists()
+    code, text = repair(broker.data)
+    assert code == 0 and not (broker.data / "state").exists()
+    (folder,) = broker.data.glob("repaired-*")
+    assert (folder / STATE_FILE).exists()
+    broker.start()
+    assert {name: contents(broker.port, name) for name in left} == left
+
+
+def test_what_it_refuses(broker, tmp_path):
+    code, text = repair(tmp_path)
+    assert code == EX_NOINPUT and "is no data directory" in text and text.count("\n") == 1
+    broker.start()
+    lay_in(broker, 100)
+    code, text = repair(broker.data)
+    assert code == EX_NOINPUT and "a broker is running on" in text and text.count("\n") == 1
+    broker.stop()
+    (broker.data / "restoring").touch()
+    code, text = repair(broker.data)
+    assert code == EX_CANTCREAT and "mqgateway restore was interrupted here, run it again" in text
+
+
+def test_no_room_for_what_is_saved_changes_nothing(broker):
+    broker.start()
+    lay(broker)
+    for record in records(broker.data)[5:700]:
+        record.write(60, b"\xff\xfe")
+    before = {path: path.read_bytes() for path in (broker.data / "commitlog").iterdir()}
+    small = ("bash", "-c", 'ulimit -f 500; exec "$@"', "bash")
+    line = [*broker_line(broker)[:1], "repair", "--yes", *broker_line(broker)[1:]]
+    done = subprocess.run([*small, *line], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 74 and done.stderr.count("\n") == 1, done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert list(broker.data.glob("repair*")) in ([], [broker.data / "repair"])
+    assert repair(broker.data)[0] == 0
+
+
+def dying(data, steps):
+    """Repair, but its process ends at that step to the disk; whether it did."""
+    line = [word for setting in SMALL for word in ("--set", setting)]
+    command = [sys.executable, "-c", DYING, str(steps), "repair", "--data-dir", str(data), *line, "--yes"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
+    assert done.returncode in (0, 9), done.stderr
+    return done.returncode == 9
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("state", ["kept", "inside"])
+def test_wherever_it_is_killed_it_goes_on_and_ends_the_same(broker, tmp_path, state):
+    broker.start()
+    lay(broker)
+    found = records(broker.data)
+    for number in (3, 10, 500, 501) if state == "kept" else (500, 501, len(found) - 1):
+        found[number].write(60, b"\xff\xfe")
+    if state == "inside":
+        (broker.data / "abort").touch()
+    damaged = tmp_path / "damaged"
+    shutil.copytree(broker.data, damaged)
+    code, said = repair(broker.data)
+    assert code == 0
+    expected = dump(broker.data, tmp_path / "expected")
+    steps, dead = 0, Counter()
+    while True:
+        data = tmp_path / "data2"
+        shutil.rmtree(data, ignore_errors=True)
+        shutil.copytree(damaged, data)
+        if not dying(data, steps):
+            break
+        if (data / "repairing").exists():
+            dead["marked"] += 1
+            code, text = verify(data)
+            assert code == EX_CANTCREAT and "mqgateway repair was interrupted here, run it again" in text
+            assert dying(data, steps // 2) in (True, False)  # and again
+        else:
+            dead["not marked"] += 1
+        code, text = repair(data)
+        assert code == 0, text
+        assert "nothing to repair" in text or text.splitlines()[:-1] == said.splitlines()[:-1]
+        assert verify(data)[0] == 0
+        assert dump(data, tmp_path / "found") == expected
+        steps += 1 if steps < 12 else 3
+    assert dead["marked"] > 3 and dead["not marked"] > 1
