@@ -9,11 +9,10 @@ import pytest
 from tests.clients.broker import parameters, until
 from tests.clients.deliveries import depth, drain, fill
 from tests.crash.load import declare, publish
-from tests.crash.test_delivery_counts import Returner
+from tests.crash.returns import MESSAGES, SECONDS, killed_during_returns
 from tests.crash.test_restart import ENDINGS
 
-ROUNDS, SECONDS = 3, 30
-MESSAGES = [b"m%d" % number for number in range(40)]
+ROUNDS = 3
 WAIT_MS = 5000  # longer than a restart takes
 
 
@@ -58,24 +57,14 @@ def test_each_message_is_there_once_after_kill_9_and_comes_again(broker):
     queue_with_retries(broker, "work", 2000, 2500)
     declare(broker.port, "markers")
     waited = 0
-    for round_number in range(ROUNDS):
-        publish(broker.port, "work", MESSAGES)
-        returner = Returner()
-        returner.attach(broker.port)
-        goal = rng.randrange(30, 110)
-        until(lambda: returner.safe.total() >= goal, SECONDS, "returns")  # noqa: B023
-        broker.kill9()
-        returner.join(10)
-        assert not returner.is_alive() and returner.failure is None, returner.failure
-        broker.start()
+    for _ in range(ROUNDS):
+        returner = killed_during_returns(broker, rng.randrange(30, 110))
         waited += broker.metric("mq_messages_waiting_for_retry")
         until(lambda: broker.metric("mq_messages_waiting_for_retry") == 0, SECONDS, "all waits are over")
         with pika.BlockingConnection(parameters(broker)) as connection:
             got = drain(connection.channel(), "work")
         found = {each.body: each.properties.headers["x-delivery-count"] for each in got}
         assert len(found) == len(got), "twice"
-        assert found.keys() >= set(MESSAGES) - returner.acked, "lost"
+        returner.check(found)
         assert [each.body for each in got] == sorted(found, key=MESSAGES.index), "not in their places"
-        for body, count in found.items():
-            assert returner.safe[body] <= count <= returner.returned[body], f"round {round_number}, {body}"
     assert waited > 10

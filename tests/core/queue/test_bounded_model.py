@@ -1,6 +1,5 @@
 """A queue within limits under random use: each message that is dropped or refused is judged when it happens."""
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
@@ -10,9 +9,7 @@ from core.queue.expiry import EXPIRED
 from core.routing.router import Route
 from core.state.settings import DROP_HEAD, REJECT_PUBLISH, QueueSettings
 from tests.core.queue.bench import new_message
-from tests.core.queue.test_delivery_model import QueueUse
-
-PRIORITIES = st.sampled_from([0, 0, 1, 2, 3, 9])
+from tests.core.queue.test_delivery_model import EXPIRIES, PRIORITIES, QueueUse, cases_of
 
 
 class NotingQueue(Queue):
@@ -82,11 +79,7 @@ class BoundedUse(QueueUse):
     def expire(self, offset):
         raise AssertionError(f"message {offset} expired, and the queue did not say that it goes")
 
-    @rule(
-        sizes=st.lists(st.integers(0, 4), min_size=1, max_size=4),
-        expiry=st.sampled_from([0, 0, 0, 3, 9]),
-        priority=PRIORITIES,
-    )
+    @rule(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=4), expiry=EXPIRIES, priority=PRIORITIES)
     def publish(self, sizes, expiry, priority):
         self.publishing = True
         route = Route((self.queue,), (self.queue,) if self.durable else ())
@@ -128,31 +121,4 @@ class BoundedUse(QueueUse):
         super().teardown()
 
 
-class TransientUse(BoundedUse):
-    durable = False
-
-
-class ColdUse(BoundedUse):
-    tail_bytes = 1
-
-
-class LevelsUse(BoundedUse):
-    top = 3
-
-
-class TransientLevelsUse(LevelsUse):
-    durable = False
-
-
-class SingleUse(BoundedUse):
-    single = True
-
-
-for use in (BoundedUse, TransientUse, ColdUse, LevelsUse, TransientLevelsUse, SingleUse):
-    use.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
-TestDurableQueue = BoundedUse.TestCase
-TestTransientQueue = TransientUse.TestCase
-TestQueueWhoseMessagesAreOnDisk = ColdUse.TestCase
-TestQueueWithPriorities = LevelsUse.TestCase
-TestTransientQueueWithPriorities = TransientLevelsUse.TestCase
-TestQueueWithASingleActiveConsumer = SingleUse.TestCase
+globals().update(cases_of(BoundedUse, examples=150))

@@ -8,6 +8,9 @@ from core.queue.consumer import Gate
 from core.queue.levels import Levels
 from tests.core.queue.bench import Bench, OneShot, Taker
 
+EXPIRIES = st.sampled_from([0, 0, 0, 3, 9])  # ms, 0 = never
+PRIORITIES = st.sampled_from([0, 0, 1, 2, 3, 9])
+
 
 class Noting(Taker):
     """Tells the machine of each delivery as it happens."""
@@ -118,9 +121,7 @@ class QueueUse(RuleBasedStateMachine):
             self.holder = max(self.consumers, key=lambda each: each.priority, default=None)
         return self.holder
 
-    @rule(
-        count=st.integers(1, 4), expiry=st.sampled_from([0, 0, 0, 3, 9]), priority=st.sampled_from([0, 0, 1, 2, 3, 9])
-    )
+    @rule(count=st.integers(1, 4), expiry=EXPIRIES, priority=PRIORITIES)
     def publish(self, count, expiry, priority):
         for _ in range(count):
             offset = len(self.all)
@@ -245,37 +246,25 @@ class QueueUse(RuleBasedStateMachine):
         assert self.queue.overtaking is None or not self.queue.overtaking.late
 
 
-class TransientUse(QueueUse):
-    durable = False
+KINDS = {  # of queue: what of QueueUse is otherwise
+    "Durable": {},
+    "Transient": {"durable": False},
+    "OnDisk": {"tail_bytes": 1},
+    "SingleActiveConsumer": {"single": True},
+    "Priorities": {"top": 3},
+    "TransientPriorities": {"top": 3, "durable": False},
+    "PrioritiesOnDisk": {"top": 3, "tail_bytes": 1},
+}
 
 
-class ColdUse(QueueUse):
-    tail_bytes = 1
+def cases_of(use, examples):
+    """One TestCase for each kind of queue, by its name."""
+    found = {}
+    for kind, attributes in KINDS.items():
+        test = type(f"{use.__name__}{kind}", (use,), attributes).TestCase
+        test.settings = settings(max_examples=examples, stateful_step_count=40)
+        found[f"Test{kind}Queue"] = test
+    return found
 
 
-class LevelsUse(QueueUse):
-    top = 3
-
-
-class TransientLevelsUse(LevelsUse):
-    durable = False
-
-
-class ColdLevelsUse(LevelsUse):
-    tail_bytes = 1
-
-
-class SingleUse(QueueUse):
-    single = True
-
-
-QueueUse.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
-for use in (TransientUse, ColdUse, LevelsUse, TransientLevelsUse, ColdLevelsUse, SingleUse):
-    use.TestCase.settings = QueueUse.TestCase.settings
-TestDurableQueue = QueueUse.TestCase
-TestTransientQueue = TransientUse.TestCase
-TestQueueWhoseMessagesAreOnDisk = ColdUse.TestCase
-TestQueueWithASingleActiveConsumer = SingleUse.TestCase
-TestQueueWithPriorities = LevelsUse.TestCase
-TestTransientQueueWithPriorities = TransientLevelsUse.TestCase
-TestQueueWithPrioritiesWhoseMessagesAreOnDisk = ColdLevelsUse.TestCase
+globals().update(cases_of(QueueUse, examples=60))
