@@ -25,7 +25,7 @@ from core.state.live import ALL, BLOCK, CHUNK, DAMAGED, LATER, MESSAGE, LiveScan
 
 logger = logging.getLogger(__name__)
 
-SLICE_COST = 500  # small records looked at between two pauses; live.py says what a copy costs
+SLICE_COST = 1500  # small records looked at between two pauses; live.py says what a copy costs
 PAUSE_MS = 4  # between slices
 WAIT_MS = 50  # for a checkpoint, or for a disk that is full or behind
 PENDING_BYTES_MAX = 4 << 20  # appended and not committed: then copies wait
