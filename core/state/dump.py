@@ -139,7 +139,7 @@ class Dump:
                 self._pending = view.message()
         elif view.kind == LINK:
             offset, _, places = view.link()
-            if self._pending is not None and self._pending.offset == offset:  # else its segment went: it was copied
+            if self._pending is not None and self._pending.offset == offset:  # else it was copied, or is lost
                 self._take(places)
         else:
             self._put_message()

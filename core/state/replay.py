@@ -12,6 +12,7 @@ from typing import Any
 
 import cython
 
+from core.errors import LogCorrupt
 from core.queue.counts import Counts
 from core.queue.cursor import Cursor
 from core.queue.index import Index
@@ -225,10 +226,12 @@ class Replay:
             self._state(view.body(), view.offset)
         elif view.kind == LINK:
             linked: tuple = view.link()
-            if linked[0] < self._began_at:  # its segment has gone: of what it links nothing was left
-                return
-            assert linked[0] == self._stored_at, f"link at {view.offset}: its message is not the one before it"
-            self.place(linked[0], linked[1], self._stored_body, linked[2])
+            if linked[0] == self._stored_at:
+                self.place(linked[0], linked[1], self._stored_body, linked[2])
+            elif linked[0] >= self._began_at and self._stored_at >= 0:  # its segment has not gone, nor is it lost
+                raise LogCorrupt(f"link at {view.offset}: its message is not the one before it")
+        else:  # a repair put it where records were lost: a link behind it is of a message that is not there
+            self._stored_at = -1
 
     @cython.cfunc
     def _settle(self, queue_id: cython.longlong, offset: cython.longlong):
