@@ -2,7 +2,20 @@
 
 import logging
 
-from tests.core.state.test_reappend import FILLER, bodies, booted, freed_up_to, pass_by, restart, settle
+from core.state import live
+from core.state.live import BLOCK, LiveScan
+from tests.core.state.test_reappend import (
+    FILLER,
+    bodies,
+    booted,
+    fan_out,
+    freed_up_to,
+    pass_by,
+    place_of,
+    publish_over_the_edge,
+    restart,
+    settle,
+)
 from tests.core.state.world import SEGMENT_BYTES
 
 
@@ -100,3 +113,28 @@ def test_rebuilt_from_the_log_what_expires_first_goes_first_though_its_copy_come
     world.run(3_650)
     assert world.queue("q").ready == 1
     assert bodies(world, "q") == [b"lives"]
+
+
+def test_links_of_the_last_message_of_a_prefix_are_looked_for_behind_it():
+    world = booted()
+    fan_out(world)
+    publish_over_the_edge(world)
+    world.run()
+    log = world.broker.log
+    upto = log.appended - log.appended % SEGMENT_BYTES
+    scan = LiveScan(world.broker.model.queues, log, upto - SEGMENT_BYTES, upto)
+    result, scan.budget = BLOCK, 1 << 30
+    while result == BLOCK:
+        start = scan.at
+        result = scan.run(world.broker._disk.files.read(start, SEGMENT_BYTES), start)
+        if result == live.MESSAGE:
+            world.broker.reader.fetch([(scan.message_at, scan.message_size)], lambda found: keep(scan, found[0]))
+            scan.copy()
+            world.run(0.1)
+            result = BLOCK
+    scan.copy()
+    assert all(place_of(world, f"w{n}") > upto for n in range(300))
+
+
+def keep(scan, message):
+    scan.kept = message
