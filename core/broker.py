@@ -31,6 +31,8 @@ from core.publish import Publisher
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
 from core.queue.levels import Levels
+from core.queue.spill import Ports as SpillPorts
+from core.queue.spill import Spill
 from core.quorum import QuorumQueue
 from core.replies import Replies
 from core.routing.exchange import comparable_fields
@@ -63,13 +65,16 @@ KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue ty
 
 class Disk(NamedTuple):
     """What lies below: the log's files and engine, the store of checkpoints, the thread that writes them and those that
-    read. clean = the last stop was clean; unsynced_bytes = what a power failure may have taken (ASYNC_FLUSH)."""
+    read. spill, spiller = the files of spill/, and the thread that writes them. clean = the last stop was clean;
+    unsynced_bytes = what a power failure may have taken (ASYNC_FLUSH)."""
 
     files: Any
     engine: Any
     store: Any
     checkpoints: Any
     readers: Any
+    spill: Any
+    spiller: Any
     clean: bool = False
     unsynced_bytes: int = 0
 
@@ -84,7 +89,7 @@ class Loop(NamedTuple):
 
 
 class Broker:
-    """turn, schedule, model are there at once; log, tail, cold, checkpointer, topology, publisher, replies,
+    """turn, schedule, model, spill are there at once; log, tail, cold, checkpointer, topology, publisher, replies,
     dead_letters and delays from start() on.
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
@@ -119,6 +124,8 @@ class Broker:
         self.report: Any = None
         self.cluster_name = ""
         self.started = False
+        spilling = SpillPorts(disk.spill, disk.spiller, disk.readers, clock, loop.soon)
+        self.spill = Spill(spilling, config.limits.transient_bytes)
         self._disk = disk
         self._loop = loop
         self._codec = codec
@@ -169,7 +176,7 @@ class Broker:
         self.log.turn = self.turn
         self.tail = self.log.tail
         self.reader = Reader(disk.engine, self.tail, loop.soon, config.segment_bytes)
-        self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail)
+        self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail, self.spill)
         self.schedule.expire = self.cold.expire
         self.replies = Replies(self.turn, self.tail, self._random_bytes)
         self.publisher = Publisher(self.log, self.turn)
@@ -272,6 +279,8 @@ class Broker:
         kind = KINDS.get(fact.queue_type, LoggedQueue if fact.durable else Queue)
         queue: Any = kind(identity, fact.durable, self.turn, self.tail)
         queue.cold = self.cold
+        if not fact.durable:
+            queue.held.room = self.spill.room
         if not hidden:  # what waits there neither expires nor becomes a dead letter, and no policy is for it
             queue.wake_at = self.schedule.wake_at
             queue.letters = self.dead_letters

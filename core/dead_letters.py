@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import cython
 
 from core.queue.bounded import MAXLEN
-from core.queue.index import CHUNK_UNITS, FOUND, NOT_LOADED
+from core.queue.index import FOUND, NOT_LOADED
 from core.queue.stock import REJECTED
 from core.turn import Servable
 
@@ -301,6 +301,9 @@ class DeadLetters(Servable):
 
     def _read(self, lane: Lane) -> None:
         """Fetch the first letter, and those behind it that are on the disk too."""
+        if not lane.queue.durable:
+            self._ports.cold.bring(lane.queue, lane.offset(0), partial(self._brought, lane))
+            return
         index = lane.queue.index
         units: list[tuple[int, int]] = []
         offsets: list[int] = []
@@ -309,7 +312,7 @@ class DeadLetters(Servable):
             offset = lane.offset(at)
             found = index.find(offset)
             if found == NOT_LOADED and not units:
-                self._ports.cold.load(lane.queue, offset // CHUNK_UNITS, partial(self._go_on, lane))
+                self._ports.cold.bring(lane.queue, offset, partial(self._go_on, lane))
                 return
             if found != FOUND or size >= AHEAD_BYTES or len(units) == AHEAD_LETTERS:
                 break
@@ -320,6 +323,14 @@ class DeadLetters(Servable):
             size += index.size
         assert units, f"letter {lane.offset(0)} of queue {lane.queue.name} lies nowhere"
         self._fetch(lane, units, offsets)
+
+    def _brought(self, lane: Lane) -> None:
+        """A transient queue's letter is in memory, or lost."""
+        queue, offset = lane.queue, lane.offset(0) if lane.count else -1
+        if offset >= 0 and queue.held.is_lost(offset):
+            self._give_up(lane, LookupError("spill/ did not give it back"))
+            queue.settle(offset)
+        self._go_on(lane)
 
     def _fetch(self, lane: Lane, units: list[tuple[int, int]], offsets: list[int]) -> None:
         self._ports.fetch(units, partial(self._fetched, lane, units, offsets))
@@ -337,7 +348,8 @@ class DeadLetters(Servable):
         self._go_on(lane)
 
     def _give_up(self, lane: Lane, error: Exception) -> None:
-        """It stays where it is, and comes back when the broker starts anew: only that is sure to lose nothing."""
+        """It stays where it is, and comes back when the broker starts anew: only that is sure to lose nothing. A
+        transient queue's is lost."""
         lane.pop()
         lane.queue.buried()
         self.failed += 1

@@ -1,4 +1,5 @@
 cdef class Flow:
+    cdef public object relieve
     cdef readonly bint blocked
     cdef readonly str reason
     cdef readonly dict alarms

@@ -16,15 +16,21 @@ HEADROOM_BYTES, HEADROOM_SHARE = 16 << 20, 0.1  # for what is on its way when th
 RELEASE_SHARE = 0.95  # an alarm ends when use is this far below the limit, so that it does not flap
 
 
+def _nothing() -> None:
+    """Nothing to make room with."""
+
+
 @cython.cclass
 class Flow:
-    """Which alarms are on. `usage()` returns (memory bytes used by this process, bytes free on the data disk)."""
+    """Which alarms are on. relieve() is called before each look, to make room; `usage()` returns (memory bytes used by
+    this process, bytes free on the data disk)."""
 
     def __init__(self, memory_limit: int, disk_limit: int, usage: object):
         self.memory_limit = memory_limit
         self.disk_limit = disk_limit
         self._usage = usage
         self._listeners = {}  # a dict for its order: they are told in the order they came
+        self.relieve = _nothing
         self.alarms = dict.fromkeys(REASONS, False)
         self.blocked = False
         self.reason = ""
@@ -40,6 +46,7 @@ class Flow:
     def check(self) -> None:
         """Compare use with the limits; called about once a second, and by took()."""
         self._since_look = 0
+        self.relieve()
         self.memory_used, self.disk_free = self._usage()
         memory_mark = self.memory_limit - min(HEADROOM_BYTES, self.memory_limit * HEADROOM_SHARE)
         if self.alarms[MEMORY]:

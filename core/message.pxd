@@ -7,6 +7,7 @@ cdef class Message:
     cdef public Py_ssize_t record_size
     cdef public long long store_ms
     cdef public long long expire_at
+    cdef public long long spilled
     cdef public bint persistent
 
 

@@ -22,6 +22,7 @@ class Message:
     body         bytes, or a tuple of bytes when it came in several frames; body_size in bytes
     offset       of its record in the log, -1 while it is in none; record_size in bytes
     store_ms     when it entered the broker, expire_at when it expires (0 = never): ms since the epoch
+    spilled      the name of its record in spill/ (log/block.py), which may be gone; 0 = it was never there
     persistent   the publisher asked for persistence: a durable queue's confirm waits for the commit
     """
 
@@ -39,6 +40,7 @@ class Message:
         self.record_size = 0
         self.store_ms = 0
         self.expire_at = 0
+        self.spilled = 0
 
     def fragments(self) -> tuple:
         """The body as a tuple of bytes, in order."""
@@ -62,5 +64,6 @@ def new_message(
     message.record_size = 0
     message.store_ms = 0
     message.expire_at = 0
+    message.spilled = 0
     message.persistent = False
     return message

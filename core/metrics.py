@@ -15,6 +15,7 @@ class Metrics:
     expired: int = 0
     dropped: int = 0
     refused: int = 0
+    lost: int = 0
     published: int = 0
     logins_refused: int = 0
     connections_opened: int = 0
@@ -33,4 +34,5 @@ class Metrics:
         self.expired += queue.expired
         self.dropped += queue.dropped
         self.refused += queue.refused
+        self.lost += queue.lost
         self.published += queue.published

@@ -40,7 +40,7 @@ class BrokerCollector:
     def _messages(self) -> Iterator[Metric]:
         broker = self._broker
         ready = unacked = consumers = delivered = acked = redelivered = 0
-        expired = dropped = refused = held = waiting = 0
+        expired = dropped = refused = lost = waiting = 0
         for vhost in broker.model.vhosts.values():
             for queue in vhost.queues.values():
                 ready += queue.ready
@@ -52,14 +52,14 @@ class BrokerCollector:
                 expired += queue.expired
                 dropped += queue.dropped
                 refused += queue.refused
-                held += queue.bytes_held
+                lost += queue.lost
                 waiting += queue.delayed
         gone = broker.metrics
         yield gauge("rabbitmq_queue_messages_ready", "Messages ready for delivery", ready)
         yield gauge("rabbitmq_queue_messages_unacked", "Messages delivered and not acknowledged", unacked)
         yield gauge("rabbitmq_queue_messages", "Messages ready and unacknowledged", ready + unacked)
         yield gauge("rabbitmq_consumers", "Consumers of all queues", consumers)
-        yield gauge("mq_transient_queue_bytes", "Memory held by messages of transient queues, bytes", held)
+        yield from self._spill(lost + gone.lost)
         yield counter(
             "rabbitmq_global_messages_received", "Messages published to the broker", broker.publisher.messages
         )
@@ -91,6 +91,17 @@ class BrokerCollector:
         family.add_metric(["dropped"], dropped + gone.dropped)
         family.add_metric(["refused"], refused + gone.refused)
         yield family
+
+    def _spill(self, lost: int) -> Iterator[Metric]:
+        spill = self._broker.spill
+        text = "Memory held by messages of transient queues, bytes"
+        yield gauge("mq_transient_queue_bytes", text, spill.room.bytes)
+        yield gauge("mq_spill_messages", "Messages of transient queues that are on the disk only", spill.room.away)
+        yield gauge("mq_spill_bytes", "Messages of transient queues on the disk, bytes", spill.bytes)
+        yield counter("mq_spill_messages_written", "Messages of transient queues written to the disk", spill.written)
+        yield counter("mq_spill_bytes_written", "Bytes written to the disk for transient queues", spill.written_bytes)
+        yield counter("mq_spill_reads", "Reads of up to 512 messages of transient queues", spill.reads)
+        yield counter("mq_spill_messages_lost", "Messages of transient queues that could not be read back", lost)
 
     def _log(self) -> Iterator[Metric]:
         log = self._broker.log

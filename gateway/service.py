@@ -24,9 +24,10 @@ from core.clock import Clock
 from core.config import SERVED, TLS_LISTENERS, Config, Listeners
 from core.disk.batch_writer import BatchWriter, available
 from core.disk.files import DataDirectory, SegmentFiles
+from core.disk.spill_files import SpillFiles
 from core.disk.store import Store
 from core.disk.threads import Worker
-from core.flow import LOG, MEMORY, Flow
+from core.flow import DISK, LOG, MEMORY, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
 from gateway import definitions
@@ -126,6 +127,7 @@ class Service:
             batches=self._batches,
         )
         self._files = files
+        self._spill_files = SpillFiles(path / "spill", min(config.log.segment_bytes, SPILL_FILE_BYTES))
         self.clock = Clock()
         disk = Disk(
             files,
@@ -133,6 +135,8 @@ class Service:
             Store(path / "state"),
             self._workers["checkpoints"],
             self._workers["readers"],
+            self._spill_files,
+            self._workers["spill"],
             clean=not self._directory.unclean,
             unsynced_bytes=0 if config.log.flush == "sync" else UNSYNCED_BYTES,
         )
@@ -147,7 +151,7 @@ class Service:
             random_bytes=secrets.token_bytes,
         )
         broker.turn.nap = time.sleep
-        broker.flow = Flow(memory_limit(config.limits.memory_bytes), config.limits.disk_free_bytes, self._usage)
+        self._bound_memory(broker)
         broker.metrics = Metrics()
         broker.access = Access(
             time.monotonic,
@@ -158,6 +162,14 @@ class Service:
         broker.cluster_name = f"corduroy@{socket.gethostname()}"
         broker.report = self._report
         engine.blocked = lambda full: broker.flow.set_alarm(LOG, full)
+
+    def _bound_memory(self, broker: Broker) -> None:
+        """Alarms, and what is done before there is one."""
+        limits, spill = self.config.limits, broker.spill
+        flow = broker.flow = Flow(memory_limit(limits.memory_bytes), limits.disk_free_bytes, self._usage)
+        flow.relieve = spill.look
+        spill.room.limit = min(limits.transient_bytes, flow.memory_limit // 4)
+        spill.allowed = lambda: not (flow.alarms[DISK] or flow.alarms[LOG])
 
     def _recover(self) -> None:
         """Load the state, replay the log, apply the definitions."""
@@ -336,11 +348,13 @@ class Service:
         for worker in self._workers.values():
             await self._loop.run_in_executor(None, worker.stop)
         self._files.close()
+        self._spill_files.close()
         self._directory.mark_stopped()
         self._directory.release()
         log.info("stopped", extra={"pid": os.getpid()})
         return EX_OK
 
 
-WORKERS = {"writer": 1, "readers": READERS, "checkpoints": 1, "passwords": THREADS}
+WORKERS = {"writer": 1, "readers": READERS, "checkpoints": 1, "spill": 1, "passwords": THREADS}
+SPILL_FILE_BYTES = 256 << 20
 UNSYNCED_BYTES = 1 << 30  # ASYNC_FLUSH: at most what half a second of writing leaves unsynced

@@ -26,7 +26,6 @@ from core.errors import DirectoryInUse, StoreRefused
 
 AHEAD_BYTES = 64 << 20
 CACHED_BYTES = 256 << 20
-IOV_MAX = 1024
 NAME_DIGITS = 20
 
 UNFINISHED = {"restore": "restoring", "repair": "repairing"}  # command -> file
@@ -147,7 +146,7 @@ class SegmentFiles:
         for number, (offset, buffers) in enumerate(parts):
             segment = self.take(offset)
             try:
-                self._write(segment.fd, [*buffers, self._rest_of_page(offset, buffers)], offset - segment.base)
+                self._ops.write_all(segment.fd, [*buffers, self._rest_of_page(offset, buffers)], offset - segment.base)
                 if sync or number + 1 < len(parts):
                     self._ops.sync(segment.fd)
                 self._forget(segment, offset)
@@ -331,20 +330,3 @@ class SegmentFiles:
             size = -at % PAGE_BYTES or pages if pages > 0 else end - at
             at += self._ops.write_zeros(segment.fd, at, min(size, end - at))
         self._ops.sync(segment.fd)
-
-    def _write(self, fd: int, buffers: Sequence[Any], at: int) -> None:
-        """Write all of them, however little a call takes."""
-        left = list(buffers)
-        while left:
-            some = left[:IOV_MAX]
-            written = self._ops.write(fd, some, at)
-            if written <= 0:
-                raise OSError(errno.EIO, f"a write at {at} took nothing")
-            at += written
-            done = 0
-            while done < len(some) and written >= len(some[done]):
-                written -= len(some[done])
-                done += 1
-            del left[:done]
-            if written:
-                left[0] = memoryview(left[0])[written:]

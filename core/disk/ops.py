@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
@@ -11,6 +12,9 @@ from typing import Any
 CHUNK_BYTES = 4 << 20
 PAGE_BYTES = 4096
 NOT_DIRECT = (errno.EINVAL, errno.EOPNOTSUPP)  # a file system that wants larger pages, or none of it
+IOV_MAX = 1024
+PUNCH_HOLE, KEEP_SIZE = 2, 1  # linux/falloc.h
+FALLOCATE = getattr(ctypes.CDLL(None), "fallocate", None)
 ZEROS = mmap.mmap(-1, CHUNK_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)  # page-aligned
 
 
@@ -28,6 +32,23 @@ class FileOps:
     def write(self, fd: int, buffers: Sequence[Any], at: int) -> int:
         """Write buffers at `at` and return how many bytes went: perhaps not all."""
         return os.pwritev(fd, buffers, at)
+
+    def write_all(self, fd: int, buffers: Sequence[Any], at: int) -> None:
+        """Write all of them, however little a call takes."""
+        left = list(buffers)
+        while left:
+            some = left[:IOV_MAX]
+            written = self.write(fd, some, at)
+            if written <= 0:
+                raise OSError(errno.EIO, f"a write at {at} took nothing")
+            at += written
+            done = 0
+            while done < len(some) and written >= len(some[done]):
+                written -= len(some[done])
+                done += 1
+            del left[:done]
+            if written:
+                left[0] = memoryview(left[0])[written:]
 
     def write_zeros(self, fd: int, at: int, size: int) -> int:
         """Write zeros at `at` and return how many: perhaps not all. Whole pages go past the page cache where the file
@@ -67,6 +88,11 @@ class FileOps:
     def set_size(self, fd: int, size: int) -> None:
         """Truncate or extend; what is added takes no space yet."""
         os.ftruncate(fd, size)
+
+    def punch(self, fd: int, at: int, size: int) -> None:
+        """Give the space of whole blocks of the file system back, where it can do that: they read as zeros then."""
+        if FALLOCATE is not None:
+            FALLOCATE(fd, PUNCH_HOLE | KEEP_SIZE, ctypes.c_int64(at), ctypes.c_int64(size))
 
     def next_data(self, fd: int, at: int) -> int:
         """The first place at or after `at` that is not in a hole, or -1 when only holes follow."""

@@ -110,12 +110,13 @@ class Bounded(Expiring):
                 limits.counting_at = limits.counting_end
                 break
             after: cython.longlong = (start // 512 + 1) * 512
-            if start < self.end() and not self._at_hand(start):
-                return
             end: cython.longlong = min(after, self.end())
             offset: cython.longlong
             for offset in range(start, end):
                 if not self.cursor.is_done(offset):
+                    if not self._at_hand(offset):
+                        limits.counting_at = offset
+                        return
                     limits.count(offset, self._body_size(offset), self._counts(offset, back))
             limits.counting_at = after
             self._let_go()
@@ -141,13 +142,18 @@ class Bounded(Expiring):
     @cython.cfunc
     @cython.exceptval(-1)
     def _at_hand(self, offset: cython.longlong) -> cython.bint:
-        """Whether the unit's chunk is in memory; else it is asked for, and the queue's turn comes when it is."""
-        if not self.durable or self.index.find(offset) >= 0:
+        """Whether the unit, or a transient queue's message, is in memory; else it is asked for, and the queue's turn
+        comes when it is. What is lost has no size."""
+        if not self.durable:
+            if self.held.holds(offset) or self.held.is_lost(offset):
+                return True
+        elif self.index.find(offset) >= 0:
             return True
         if not self._loading:
             self._loading = True
-            self._fetched = offset // 512
-            self.cold.load(self, offset // 512, self._chunk_loaded)
+            if self.durable:
+                self._fetched = offset // 512
+            self.cold.bring(self, offset, self._chunk_loaded)
         return False
 
     def _chunk_loaded(self) -> None:

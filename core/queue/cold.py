@@ -36,14 +36,23 @@ class Worker(Protocol):
 class ColdReads:
     """Called by a queue that needs a message which is not in memory: queue.cold(queue, offset).
 
-    read_chunk(queue id, number) blocks and runs in the worker. Counters: reads, chunks.
+    read_chunk(queue id, number) blocks and runs in the worker; spill.fetch(held, offset, done) reads a transient
+    queue's messages. Counters: reads, chunks.
     """
 
-    def __init__(self, reader: Reader, worker: Worker, read_chunk: Callable[[int, int], bytes | None], tail: Any):
+    def __init__(
+        self,
+        reader: Reader,
+        worker: Worker,
+        read_chunk: Callable[[int, int], bytes | None],
+        tail: Any,
+        spill: Any = None,
+    ):
         self._reader = reader
         self._worker = worker
         self._read_chunk = read_chunk
         self._tail = tail
+        self._spill = spill
         self.reads = self.chunks = 0
         self._stopped: list[Any] = []
 
@@ -56,19 +65,35 @@ class ColdReads:
     def expire(self, queue: Any) -> None:
         """queue.expire(), which stops at a chunk that is not in memory: go on when it is."""
         queue.expire()
-        if not queue.durable or not queue.ready or queue.deleted:
+        if not queue.ready or queue.deleted:
             return
         head = queue.head()
-        if head >= 0 and queue.index.find(head) == NOT_LOADED:
-            self.load(queue, head // CHUNK_UNITS, partial(self.expire, queue))
+        if head >= 0 and self._is_cold(queue, head):
+            self.bring(queue, head, partial(self.expire, queue))
+
+    def _is_cold(self, queue: Any, offset: int) -> bool:
+        """Whether bring() is needed to know when the message at a ready offset expires."""
+        if queue.index is not None:
+            return bool(queue.index.find(offset) == NOT_LOADED)
+        return not queue.held.holds(offset) and not queue.held.is_lost(offset)
+
+    def bring(self, queue: Any, offset: int, done: Callable[[], None]) -> None:
+        """Bring what tells when a message expires, and its size, into memory, then done(): the index's chunk, or a
+        transient queue's message. It may be settled by then, or lost."""
+        if queue.index is not None:
+            self.load(queue, offset // CHUNK_UNITS, done)
+        else:
+            self._spill.fetch(queue.held, offset, done)
 
     def __call__(self, queue: Any, offset: int) -> None:
         """Read what lies at `offset` of the queue, and what follows it."""
         if queue.deleted:
             return
+        if queue.index is None:  # a transient queue
+            self._spill.fetch(queue.held, offset, partial(queue.read_finished, {}))
+            return
         if queue.index.find(offset) == NOT_LOADED:
-            number = offset // CHUNK_UNITS
-            self.load(queue, number, partial(self._loaded, queue, offset))
+            self.bring(queue, offset, partial(self._loaded, queue, offset))
             return
         units, offsets = self._ahead(queue, offset)
         if not units:  # settled meanwhile

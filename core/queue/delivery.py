@@ -15,7 +15,6 @@ if cython.compiled:
     from cython.cimports.core.message import Message
     from cython.cimports.core.queue.bounded import Bounded
     from cython.cimports.core.queue.consumer import Consumer
-    from cython.cimports.core.queue.held import Held
     from cython.cimports.core.queue.limits import Limits
     from cython.cimports.core.queue.ring import Ring
     from cython.cimports.core.queue.stock import BURYING_MAX
@@ -25,7 +24,6 @@ else:
     from core.message import Message
     from core.queue.bounded import Bounded
     from core.queue.consumer import Consumer
-    from core.queue.held import Held
     from core.queue.limits import Limits
     from core.queue.ring import Ring
     from core.queue.stock import BURYING_MAX
@@ -146,7 +144,8 @@ class Queue(Bounded):
     @cython.ccall
     @cython.exceptval(-1)
     def offer(self, consumer: Consumer) -> cython.int:
-        """Give the first ready message to `consumer`: DELIVERED, SKIPPED (had expired) or WAITING (none, or cold)."""
+        """Give the first ready message to `consumer`: DELIVERED, SKIPPED (had expired, or is lost) or WAITING (none, or
+        cold)."""
         offset: cython.longlong = self._first()
         if offset < 0:
             return 0
@@ -158,7 +157,7 @@ class Queue(Bounded):
             self._go(offset)
             return 2
         if message is None:
-            return 0
+            return self._missing(offset)
         redelivered: cython.bint = offset < self.redelivered_below
         if self.levels is not None:
             redelivered = redelivered or self.levels.came_back(offset)
@@ -267,10 +266,14 @@ class Queue(Bounded):
         self._returned = []
         if self.levels is not None:
             self.next = end
-        elif self.durable and self.cursor.floor == self.next < end and not aside:
+        elif self.cursor.floor == self.next < end and not aside:
             self.cursor.settle_range(self.next, end)
             self.next = end
-            self._progressed()
+            if self.durable:
+                self._progressed()
+            else:
+                self.cursor.take_runs()
+                self.held.clear()
             if self.keys is not None:
                 self.keys.sift(self.cursor)
         while self.next < end:
@@ -299,6 +302,6 @@ class Queue(Bounded):
         if self.durable:
             self.index.trim(self.index.end)
         else:
-            self.held = Held()
+            self.held.clear()
         self.next = self.end()
         self.turn.activate(self)

@@ -75,10 +75,9 @@ class Expiring(Stock):
     @cython.ccall
     @cython.exceptval(-2)
     def expiry_of(self, offset: cython.longlong) -> cython.longlong:
-        """When the message at a ready offset expires (epoch ms), 0 = never, -1 = its unit is not in memory."""
+        """When the message at a ready offset expires (epoch ms), 0 = never, -1 = that is not in memory."""
         if not self.durable:
-            self.held.get(offset)
-            return self.held.code
+            return -1 if self.held.get(offset) is None else self.held.code
         if self.index.find(offset) != 1:
             return -1
         return self.index.code & EXPIRES
@@ -90,6 +89,8 @@ class Expiring(Stock):
             code: cython.longlong = self.expiry_of(self._first())
             if code > 0:
                 self.wake_at(self, code)
+            elif code < 0 and not self.durable:
+                self.wake_at(self, self.turn.clock.ms)  # it is in spill/, or lost
             if self.overtaking is not None and self.overtaking.first() >= 0:
                 self.wake_at(self, self.overtaking.first())
         elif self.unacked == 0 and self.burying == 0 and self.delayed == 0:
@@ -106,6 +107,9 @@ class Expiring(Stock):
             if offset < 0:
                 break
             code = self.expiry_of(offset)
+            if code < 0 and not self.durable and self.held.is_lost(offset):
+                self._missing(offset)
+                continue
             if code <= 0:
                 break
             if self.burying >= BURYING_MAX:

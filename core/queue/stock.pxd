@@ -45,7 +45,7 @@ cdef class Stock(Source):
     cdef readonly object settings
     cdef public tuple dead_letter
     cdef public Py_ssize_t burying
-    cdef public long long acked, expired
+    cdef public long long acked, expired, lost
     cdef readonly long long code
     cpdef long long end(self) except? -1
     cpdef long long code_of(self, Message message) except? -1
@@ -53,6 +53,7 @@ cdef class Stock(Source):
     cdef long long _first(self) except? -2
     cdef long long _first_of_levels(self) except? -2
     cdef Message _ready_message(self, long long offset)
+    cdef int _missing(self, long long offset) except? -1
     cdef Py_ssize_t _body_size(self, long long offset) except? -1
     cdef bint _sized(self, long long offset) except? -1
     cdef _taken(self, long long offset)

@@ -38,6 +38,7 @@ REJECTED = "rejected"  # RabbitMQ's name of the reason for a dead letter
 @cython.cclass
 class Stock(Source):
     """A queue's messages: of a durable one an index of units into the log, of a transient one the messages themselves.
+    lost: those that spill/ did not give back.
 
     `wake_at(queue, ms)` asks for expire() at a time; `cold(queue, offset)` asks for a message that is not in memory:
     it fills `ahead`, clears `reading` and activates the queue. dead_letter = (exchange, routing key or None) or
@@ -68,7 +69,7 @@ class Stock(Source):
         self.burying = 0
         self.ahead = {}
         self.reading = self.settled = self.deleted = self._expiring = self._held_up = False
-        self.acked = self.expired = 0
+        self.acked = self.expired = self.lost = 0
         self.code = 0
 
     def configure(self, settings) -> None:
@@ -76,11 +77,6 @@ class Stock(Source):
         self.settings, self.ttl_ms, self.dead_letter = settings, settings.ttl_ms, settings.dead_letter
         if settings.deduplication != (self.keys is not None):
             self.keys = Keys(self.key_of) if settings.deduplication else None
-
-    @property
-    def bytes_held(self) -> int:
-        """Of messages that are in memory because this queue holds them."""
-        return 0 if self.held is None else self.held.bytes
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -159,25 +155,36 @@ class Stock(Source):
 
     @cython.cfunc
     def _ready_message(self, offset: cython.longlong) -> Message:
-        """The message itself, or None after asking for it when it is neither in the tail nor read ahead."""
-        self.code = 0
+        """The message itself, or None when it is not in memory: see _missing()."""
         if not self.durable:
             held: Message = self.held.get(offset)
             self.code = self.held.code
             return held
+        self.code = 0
         if self.index.find(offset) == 1:
             self.code = self.index.code & EXPIRES
             message: Message = self.tail.get(self.index.log_offset)
             if message is not None:
                 return message
             if self.ahead:
-                message = self.ahead.pop(offset, None)
-                if message is not None:
-                    return message
+                return self.ahead.pop(offset, None)
+        return None
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _missing(self, offset: cython.longlong) -> cython.int:
+        """The head is not in memory. It is asked for, and 0 returned; or it is lost and goes: 2."""
+        if not self.durable and self.held.is_lost(offset):
+            self._taken(offset)
+            self.lost += 1
+            self.settle(offset)
+            if self.limits is not None and self.limits.max_bytes >= 0:
+                self.limits.count_from(self.cursor.floor, self.end())  # nobody knows what it had
+            return 2
         if not self.reading:
             self.reading = True
             self.cold(self, offset)
-        return None
+        return 0
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -186,7 +193,7 @@ class Stock(Source):
         if self.durable:
             return self.index.body_size if self.index.find(offset) == 1 else 0
         message: Message = self.held.get(offset)
-        return message.body_size
+        return 0 if message is None else message.body_size  # one that is lost
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -219,12 +226,14 @@ class Stock(Source):
     @cython.ccall
     def settle(self, offset: cython.longlong):
         """`offset` is done for good. Idempotent. A durable queue's progress goes into the batch's *done* record."""
-        if self.deleted or not self.cursor.settle(offset):
+        if self.deleted:
             return
-        self._forget(offset)
         if self.durable:
-            self._progressed()
-        else:
+            if self.cursor.settle(offset):
+                self._forget(offset)
+                self._progressed()
+        elif self.cursor.settle_stated(offset):  # no record has to say it
+            self._forget(offset)
             self.held.settle(offset)
 
     @cython.cfunc

@@ -45,6 +45,8 @@ FILL = Shape(body_bytes=1024, persistent=True, window=1000, consume=False)
 HOLD = Shape(body_bytes=100, persistent=True, window=1000, consume=False, delay_ms=3_600_000)
 FIRE = Shape(body_bytes=100, persistent=True, window=65535, prefetch=500, ack_every=1, rate=1000, delay_ms=500)
 DRAIN = Shape(body_bytes=1024, persistent=True, prefetch=500, ack_every=50, publish=False)
+SPILL_FILL = Shape(body_bytes=100, window=1000, consume=False)
+SPILL_DRAIN = Shape(body_bytes=100, prefetch=500, ack_every=50, publish=False)
 
 
 @dataclass(frozen=True)
@@ -140,18 +142,28 @@ def path(bench: Bench, broker: Broker, shape: Shape) -> dict[str, Any]:
 
 def backlog(bench: Bench, broker: Broker) -> Iterator[Row]:
     """Fill a durable queue, see what memory that costs at rest, drain it."""
-    name = f"bench-backlog-{time.monotonic_ns()}"
+    yield from filled_and_drained(bench, broker, "backlog", (FILL, DRAIN))
+
+
+def spill(bench: Bench, broker: Broker) -> Iterator[Row]:
+    """The same with a transient queue, which holds far more than its share of memory."""
+    yield from filled_and_drained(bench, broker, "spill", (SPILL_FILL, SPILL_DRAIN))
+
+
+def filled_and_drained(bench: Bench, broker: Broker, what: str, shapes: tuple[Shape, Shape]) -> Iterator[Row]:
+    """Rows WHAT-fill and WHAT-drain."""
+    name = f"bench-{what}-{time.monotonic_ns()}"
     try:
-        with Run(bench.driver, broker, FILL, queue=name) as run:
+        with Run(bench.driver, broker, shapes[0], queue=name) as run:
             for publisher in run.publishers:
                 publisher.stop_at(bench.backlog)
             result = moved(bench, broker, run, run.confirmed)
         time.sleep(REST_SECONDS)
         at_rest = usage(broker.pid)
         result |= {"broker_rss_mb": round(at_rest.rss_mb, 1), "broker_rss_anon_mb": round(at_rest.rss_anon_mb, 1)}
-        yield "backlog-fill", result
-        with Run(bench.driver, broker, DRAIN, queue=name) as run:
-            yield "backlog-drain", moved(bench, broker, run, run.received)
+        yield f"{what}-fill", result
+        with Run(bench.driver, broker, shapes[1], queue=name) as run:
+            yield f"{what}-drain", moved(bench, broker, run, run.received)
     finally:
         with suppress(OSError, LoadError), Session(broker.address) as session:
             session.delete_queue(name)
@@ -247,6 +259,14 @@ SCENARIOS = (
         backlog,
         3000,
         extra_s=120,
+        of_backlog=True,
+    ),
+    Scenario(
+        "spill",
+        "100 B messages waiting in a transient queue, then drained; our driver",
+        spill,
+        600,
+        extra_s=60,
         of_backlog=True,
     ),
     Scenario(

@@ -34,6 +34,7 @@ TARGETS = (
         for row in ("ttl", "expired", "dead-letter", "priority-5", "tx-50")
     ),
     Target("backlog-fill", "broker_rss_anon_mb", 150, None, "MiB anonymous, all waiting"),
+    Target("spill-fill", "broker_rss_anon_mb", 300, 200, "MiB anonymous, all waiting"),
     Target("delayed-fill", "rss_anon_mb_per_million", 60, 45, "MiB anonymous per million waiting"),
     Target("delayed-fire", "p99_ms", 20, 5, "ms late, p99"),
     Target("delayed-fire", "max_ms", None, 20, "ms late, the latest"),

@@ -91,7 +91,7 @@ def _check_expired(queue: Any, known: ModelQueue, clock_ms: int) -> None:
     if queue.ready <= len(ready) - overdue or queue.burying >= EXPIRING_MAX:
         return
     head = queue.head()
-    if not queue.durable or queue.index.find(head) == FOUND:
+    if queue.held.holds(head) if not queue.durable else queue.index.find(head) == FOUND:
         raise Violation(f"{known.name}: {queue.ready} are ready of {len(ready)}, but {overdue} have expired")
 
 

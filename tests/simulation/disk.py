@@ -146,6 +146,15 @@ class SimDisk(FileOps):
     def forget(self, fd: int, at: int, size: int) -> None:
         """See FileOps. There is no page cache."""
 
+    def punch(self, fd: int, at: int, size: int) -> None:
+        """See FileOps."""
+        self.step()
+        file = self._open[fd]
+        file.write(at, bytes(size))
+        gone = file.blocks & set(range(-(-at // BLOCK_BYTES), (at + size) // BLOCK_BYTES))
+        file.blocks -= gone
+        self.used -= len(gone) * BLOCK_BYTES
+
     def write_zeros(self, fd: int, at: int, size: int) -> int:
         """See FileOps."""
         return self.write(fd, [bytes(size)], at)

@@ -12,9 +12,11 @@ from core.broker import Broker, Disk, Loop
 from core.clock import Clock
 from core.config import Config, Limits, LogConfig
 from core.disk.files import SegmentFiles
+from core.disk.spill_files import SpillFiles
 from core.flow import LOG, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
+from core.queue import spill
 from core.state import checkpoint, live, reappend
 from protocols.amqp import tables
 from protocols.amqp.content import Content
@@ -24,7 +26,7 @@ from tests.simulation.disk import SimDisk
 from tests.simulation.loop import EPOCH_SECONDS, SimLoop, SimWorker
 from tests.simulation.store import SimStore
 
-LOG_DIRECTORY = "data/commitlog"
+LOG_DIRECTORY, SPILL_DIRECTORY = "data/commitlog", "data/spill"
 HELD_BYTES = 8 << 10
 STOP_SECONDS = 120.0
 BLOCK_BYTES, SLICE_COST = 4 << 10, 40  # of retention: so that it stops everywhere
@@ -98,6 +100,7 @@ class Life:
         self.files = SegmentFiles(
             LOG_DIRECTORY, sizes.segment_bytes, ahead_bytes=sizes.ahead_bytes, ops=world.disk
         )  # fmt: skip
+        self.spill_files = SpillFiles(SPILL_DIRECTORY, sizes.segment_bytes, ops=world.disk)
         self.readers = SimWorker(self.loop, 0.002, 3)
         self.batches = SimBatches(self.files, world.disk, self.loop) if sizes.batches else None
         self.engine = LocalEngine(
@@ -113,6 +116,7 @@ class Life:
         checkpoint.SLICE_QUEUES = sizes.slice_queues
         live.BLOCK_BYTES = reappend.SAMPLE_BYTES = BLOCK_BYTES
         reappend.SLICE_COST = SLICE_COST
+        spill.HOT, spill.LEAST_BYTES, spill.KEPT_MS = ((1, 1), (1, 1)), (1, 1), 0
         config = Config(
             log=LogConfig(
                 flush=sizes.flush,
@@ -123,14 +127,17 @@ class Life:
                 checkpoint_seconds=sizes.checkpoint_seconds,
                 checkpoint_bytes=64 << 10,
             ),
-            limits=Limits(message_bytes=sizes.segment_bytes // 2, held_bytes=HELD_BYTES),
+            limits=Limits(message_bytes=sizes.segment_bytes // 2, held_bytes=HELD_BYTES, transient_bytes=4096),
         )
         unsynced_bytes = 0 if sizes.flush == "sync" else 1 << 30
         checkpoints = SimWorker(self.loop, 0.02)
         broker: Any = Broker(
             config,
             self.clock,
-            Disk(self.files, self.engine, world.store, checkpoints, self.readers, world.clean, unsynced_bytes),
+            Disk(
+                self.files, self.engine, world.store, checkpoints, self.readers, self.spill_files,
+                SimWorker(self.loop, 0.002), world.clean, unsynced_bytes,
+            ),
             Loop(self.loop.call_soon, self._call_at, self._failed),
             codec=tables,
             content=Content,
@@ -164,6 +171,8 @@ class Life:
     def run(self, seconds: float) -> None:
         """Let that much time pass, or less if the broker wants to stop."""
         until = self.loop.now + seconds
+        if self.failure is None:
+            self.broker.spill.look()
         while self.failure is None and self.loop.step_until(until):
             pass
         self.world.now = self.loop.now

@@ -80,6 +80,12 @@ class Bench:
         self.clock.tick()
 
 
+def bytes_held(queue):
+    """Of the bodies of messages that the transient queue has in memory."""
+    chunks = () if queue.held is None else queue.held.resident.values()
+    return sum(message.body_size for chunk in chunks for message in chunk.messages if message is not None)
+
+
 class Taker(Consumer):
     """Notes what it gets: (body, offset, redelivered)."""
 

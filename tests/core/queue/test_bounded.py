@@ -24,7 +24,7 @@ def queue(bench, request):
 
 
 class Shelf:
-    """Chunks that left memory; load() brings one back when finish() is called."""
+    """Chunks that left memory; bring() has one come back when finish() is called."""
 
     def __init__(self, queue):
         self.queue, self.chunks, self.asked = queue, {}, []
@@ -41,8 +41,8 @@ class Shelf:
             index.stored.add(number)
             index.unload(number)
 
-    def load(self, queue, number, done):
-        self.asked.append((number, done))
+    def bring(self, queue, offset, done):
+        self.asked.append((offset // 512, done))
 
     def finish(self):
         number, done = self.asked.pop(0)

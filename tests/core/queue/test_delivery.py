@@ -3,7 +3,7 @@
 import pytest
 
 from core.queue.consumer import Gate
-from tests.core.queue.bench import Bench, OneShot, Taker
+from tests.core.queue.bench import Bench, OneShot, Taker, bytes_held
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_no_ack_consumer_holds_nothing(bench, queue):
     fill(bench, queue, 5)
     bench.run()
     assert len(taker.got) == 5
-    assert (queue.unacked, queue.cursor.floor, queue.bytes_held) == (0, 5, 0)
+    assert (queue.unacked, queue.cursor.floor, bytes_held(queue)) == (0, 5, 0)
 
 
 def test_what_comes_back_goes_to_its_place_and_says_so(bench, queue):
@@ -268,7 +268,7 @@ def test_purge_takes_the_ready_only(bench, queue):
     for offset in (2, 8):
         other.settle(offset)
     taker.settle(0)
-    assert (queue.cursor.floor, queue.unacked, queue.bytes_held) == (9, 0, 0)
+    assert (queue.cursor.floor, queue.unacked, bytes_held(queue)) == (9, 0, 0)
 
 
 def test_a_purge_of_an_untouched_durable_queue_is_one_range(bench):
@@ -311,7 +311,7 @@ class TestExpiry:
         assert queue.ready == 2
         bench.pass_ms(1)
         bench.run()
-        assert (queue.ready, queue.expired, queue.bytes_held) == (0, 2, 0)
+        assert (queue.ready, queue.expired, bytes_held(queue)) == (0, 2, 0)
 
     def test_a_ttl_of_nothing_still_reaches_who_takes_it_at_once(self, bench, queue):
         queue.ttl_ms = 0
@@ -379,7 +379,7 @@ class TestDeleted:
         bench.run()
         queue.remove_consumer(taker)
         queue.discard()
-        assert (queue.ready, queue.bytes_held) == (0, 0)
+        assert (queue.ready, bytes_held(queue)) == (0, 0)
         taker.settle(0)
         taker.settle(1, requeue=True)
         bench.run()

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.queue.consumer import Gate
 from core.queue.levels import Levels
-from tests.core.queue.bench import Bench, OneShot, Taker
+from tests.core.queue.bench import Bench, OneShot, Taker, bytes_held
 
 EXPIRIES = st.sampled_from([0, 0, 0, 3, 9])  # ms, 0 = never
 PRIORITIES = st.sampled_from([0, 0, 1, 2, 3, 9])
@@ -241,7 +241,7 @@ class QueueUse(RuleBasedStateMachine):
         self.held.clear()
         assert self.ready == set() and self.acked + self.expired + self.dropped == len(self.all)
         assert (self.queue.cursor.floor, self.queue.cursor.done_above) == (len(self.all), 0)
-        assert self.queue.bytes_held == 0
+        assert bytes_held(self.queue) == 0
         assert not self.queue.aside
         assert self.queue.overtaking is None or not self.queue.overtaking.late
 

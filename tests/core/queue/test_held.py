@@ -28,7 +28,7 @@ def test_it_is_a_dict_of_messages(steps):
         assert held.end == end
         assert all(held.get(offset) is message for offset, message in model.items())
         assert all(held.get(offset) and held.code == codes[offset] for offset in model)
-        assert held.bytes == sum(message.body_size + 256 for message in model.values())
+        assert held.room.bytes == sum(message.body_size + 256 for message in model.values())
 
 
 def test_one_message_that_stays_keeps_its_own_chunk_only():
@@ -37,9 +37,9 @@ def test_one_message_that_stays_keeps_its_own_chunk_only():
     for offset in range(1, 100_000):
         held.add(new_message(), 0)
         held.settle(offset)
-    assert held.get(0).body == b"stays" and held.bytes == 261
+    assert held.get(0).body == b"stays" and held.room.bytes == 261
     held.settle(0)
-    assert held.bytes == 0 and held.end == 100_000
+    assert held.room.bytes == 0 and held.end == 100_000
 
 
 def test_a_settled_message_is_let_go_of_though_others_of_its_chunk_stay():

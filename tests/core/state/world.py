@@ -11,6 +11,7 @@ from core.broker import Broker, Disk, Loop
 from core.clock import Clock
 from core.config import Config, Limits, LogConfig
 from core.disk.files import SegmentFiles
+from core.disk.spill_files import SpillFiles
 from core.log.engine import LocalEngine
 from core.message import Message
 from core.queue.consumer import Consumer, Gate
@@ -138,7 +139,9 @@ class World:
         files = SegmentFiles("commitlog", SEGMENT_BYTES, ahead_bytes=self.config.log.ahead_bytes, ops=self.disk)
         writer, readers = TestWorker(self.loop), TestWorker(self.loop)
         engine = LocalEngine(files, writer, readers, self.loop.call_later)
-        disk = Disk(files, engine, self.store, TestWorker(self.loop), readers, clean)
+        spill = SpillFiles("spill", SEGMENT_BYTES, self.disk)
+        workers = TestWorker(self.loop), readers, spill, TestWorker(self.loop)
+        disk = Disk(files, engine, self.store, *workers, clean)
 
         def call_at(ms, callback):
             return self.loop.call_later((ms - clock.ms) / 1000, callback)
