@@ -56,8 +56,9 @@ class Expiring(Stock):
         if self.overtaking is None:
             self.overtaking = Overtaking(self._returned)
         self.overtaking.add(ms, offset, self.durable)
-        if self.overtaking.first() == ms:
-            self.wake_at(self, ms)
+        first: cython.longlong = self.overtaking.first()
+        if first == ms or first <= self.turn.clock.ms:  # in front of it may be one that came back late and is gone
+            self.wake_at(self, first)
         self.overtaking.sift(self.cursor, self.ready + self.unacked + self.burying + self.delayed)
 
     def restore_overtaking(self, slot: Any, read_chunk: Callable[[int, int], bytes | None]) -> None:

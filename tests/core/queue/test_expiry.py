@@ -125,6 +125,24 @@ def test_one_that_is_out_goes_when_it_comes_back(bench, queue):
     assert drain(bench, queue) == [0, 2]
 
 
+def test_one_that_was_late_and_is_gone_holds_up_nobody(bench, queue):
+    taker = Taker(queue, prefetch=2)
+    queue.add_consumer(taker)
+    publish(bench, queue, None, 10)
+    bench.run()
+    bench.pass_ms(20)
+    bench.run()
+    taker.settle(1, requeue=True)
+    bench.run()
+    assert (queue.expired, queue.ready, queue.unacked) == (1, 0, 1)
+    queue.remove_consumer(taker)
+    publish(bench, queue, None, 10)
+    bench.run()
+    bench.pass_ms(20)
+    bench.run()
+    assert (queue.expired, queue.ready) == (2, 1)
+
+
 def test_one_that_came_back_goes_at_its_time(bench, queue):
     publish(bench, queue, None, 10, None)
     takers = take(bench, queue, 3)
