@@ -33,6 +33,7 @@ LEAST_BYTES = 64 << 10, 4 << 10  # of a chunk that still fills: less is not writ
 CHUNKS_LOOKED_AT = 64  # of one queue
 QUEUES_AT_ONCE = 64  # looked at in one look()
 KEPT_MS = 200  # what came back is not sent away again at once
+LAG_BYTES, NAP_SECONDS = 2 << 20, 0.002  # with more on its way to the writer the loop lets it have Python's lock
 RETRY_MS = 2000  # after a write that failed
 TOLD_MS = 60_000  # between two lines that say that spilling began
 CHUNKS_AT_ONCE = 64  # let go of in one iteration of the loop
@@ -76,7 +77,7 @@ class Writing(NamedTuple):
 
 
 class Spill:
-    """Keeper of the broker's Room. allowed(): whether the disk may be written to.
+    """Keeper of the broker's Room. allowed(): whether the disk may be written to; nap(seconds) = time.sleep.
 
     bytes     of blocks that are on the disk; room.away = the messages that are there only
     written, written_bytes, reads, lost   messages and bytes written, pieces read, messages not readable, since start
@@ -86,13 +87,14 @@ class Spill:
         self._ports = ports
         self.room: Any = Room(limit)
         self.room.keeper = self
+        self.nap: Callable[[float], None] | None = None
         self.allowed: Callable[[], bool] = lambda: True
         self._helds: dict[Any, None] = {}  # those to look at, whose turn it is first
         self._jobs: deque[Job] = deque()
         self._coming = 0  # bytes of the jobs, the one under way too
         self._writing = False
         self._pressed = self._looked = 0
-        self._retry_ms = self._told_ms = 0
+        self._retry_ms = self._told_ms = self._napped_ms = 0
         self._failing = False
         self._encoder = Encoder()  # of the writer's thread
         self._blocks: dict[int, Block] = {}
@@ -109,6 +111,9 @@ class Spill:
         self._helds[held] = None
         if self.room.bytes > self.room.limit:
             self.look(held)
+            if self._coming > LAG_BYTES and self.nap is not None and self._napped_ms != self._ports.clock.ms:
+                self._napped_ms = self._ports.clock.ms  # once a turn
+                self.nap(NAP_SECONDS)
 
     def ahead(self, held: Any) -> None:
         """`held` is read at held.at: have what follows in memory before it is asked for."""
@@ -228,11 +233,12 @@ class Spill:
         for block in parts[1::4]:
             if block is not None:
                 block.users += 1  # held for the piece, which comes
-        done = partial(self._written, Writing(job, start, stop, parts, fresh, codes is not None))
-        self._writing = True
+        writing = Writing(job, start, stop, parts, fresh, codes is not None)
+        done = partial(self._written, writing)
         if not fresh and codes is None:
-            self._ports.soon(partial(done, None))
+            self._has(writing, None)
             return
+        self._writing = True
         self._next_block += 1
         if not self._blocks and self._ports.clock.ms >= self._told_ms:
             self._told_ms = self._ports.clock.ms + TOLD_MS
@@ -247,6 +253,13 @@ class Spill:
             self._give_up(writing.parts, result)
             return
         self._failing = False
+        self._has(writing, result)
+        self._write_next()
+        if not self._jobs:
+            self.look()
+
+    def _has(self, writing: Writing, result: Any) -> None:
+        """The chunk has one piece more on the disk."""
         job, start = writing.job, writing.start
         piece = self._piece(writing, result)
         held, chunk = job.held, job.chunk
@@ -258,9 +271,6 @@ class Spill:
             held.evict(chunk, held.at, held.hot_until(*HOT[self._pressed]))
             if not chunk.unwritten() or (not held.is_full(chunk) and chunk.unwritten() < LEAST_BYTES[self._pressed]):
                 self._finish()
-        self._write_next()
-        if not self._jobs:
-            self.look()
 
     def _piece(self, writing: Writing, result: Any) -> Piece:
         """What was written. result = (number, place, bytes) of its block, or None: it only refers to others."""
