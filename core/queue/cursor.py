@@ -20,8 +20,8 @@ class Cursor:
         self.floor = floor
         self._above = {}
         self.done_above = 0
-        self._run_start = self._run_end = -1
-        self._runs = []
+        self._run_start = self._run_end = self.run_start = self.run_end = -1
+        self._runs = None
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -104,6 +104,8 @@ class Cursor:
     @cython.cfunc
     def _gather(self, start: cython.longlong, end: cython.longlong):
         if self._run_end > self._run_start:
+            if self._runs is None:
+                self._runs = []
             self._runs.append((self._run_start, self._run_end))
         self._run_start = start
         self._run_end = end
@@ -141,13 +143,23 @@ class Cursor:
                 self.done_above -= value.bit_count() - kept.bit_count()
                 self._above[word] = bytearray(kept.to_bytes(64, "little"))
 
+    @cython.ccall
+    @cython.exceptval(-1)
+    def take_run(self) -> cython.bint:
+        """The one range settled since the last call, as [run_start, run_end); False when there are several or none,
+        which take_runs() tells."""
+        if self._runs is not None or self._run_end <= self._run_start:
+            return False
+        self.run_start, self.run_end = self._run_start, self._run_end
+        self._run_start = self._run_end = -1
+        return True
+
     def take_runs(self) -> list:
         """The ranges [start, end) settled since the last call, in the order they were settled."""
-        runs = self._runs
+        runs, self._runs = self._runs or [], None
         if self._run_end > self._run_start:
             runs.append((self._run_start, self._run_end))
         self._run_start = self._run_end = -1
-        self._runs = []
         return runs
 
     def ranges(self) -> list:

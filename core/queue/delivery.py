@@ -60,7 +60,7 @@ class Queue(Bounded):
         if self.levels is not None:
             self.levels.put(self.end() - 1, code >> 54)
             code &= EXPIRES
-        if not self.active and (self.ring.available or self._parked):
+        if not self.active and (self.ring.sole is not None or self.ring.available or self._parked):
             self.turn.activate(self)
         if code == 0:
             self.latest = EXPIRES  # never

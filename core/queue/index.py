@@ -94,7 +94,9 @@ class Index:
             if offset > self.end:
                 self._leave(self.end // 512, number)
             self.end = offset + 1
-        if at == 10220 or number in self.stored or number < (self.end - 1) // 512:  # full now, or written again
+            if at == 10220:  # full now
+                self.unstored.add(number)
+        elif at == 10220 or number in self.stored or number < (self.end - 1) // 512:  # written again, or late
             self.unstored.add(number)
 
     @cython.cfunc
@@ -160,8 +162,12 @@ class Index:
         return sorted(self._chunks)
 
     def chunk_bytes(self, number: int) -> bytes:
-        """A copy of one loaded chunk (10,240 bytes), for the checkpointer."""
+        """A copy of one loaded chunk (10,240 bytes)."""
         return bytes(self._chunks[number]).ljust(CHUNK_BYTES, b"\0")
+
+    def used_bytes(self, number: int) -> bytes:
+        """A copy of one loaded chunk for the checkpointer: without zeros at its end."""
+        return bytes(self._chunks[number]).rstrip(b"\0")
 
     def load(self, number: int, units: bytes) -> None:
         """Put a stored chunk back into memory; one that is there already is newer and stays."""

@@ -39,32 +39,49 @@ class Ring:
     """consumers: all of the queue, in the order they came; available: the groups with someone in the ring, ascending.
 
     single  only one takes part, `active` (None: there is nobody)
+    sole    the only one in the ring, or None: most queues have one consumer
     """
 
     def __init__(self):
         self.consumers = []
         self.available = []
         self.single = False
-        self.active = None
+        self.active = self.sole = None
         self._groups = {}  # priority -> Equals
         self._memo = None
 
     @cython.cfunc
     def pick(self) -> Consumer:
         """The next consumer that can take a message, or None; those that cannot leave the ring."""
+        consumer: Consumer = self.sole
+        if consumer is not None and consumer.can_take():
+            return consumer
+        if consumer is not None:
+            self._leave(self.available[0], consumer)
+        equals: Equals
         while self.available:
-            equals: Equals = self.available[-1]
+            equals = self.available[-1]
             while equals.available:
                 if equals.at >= len(equals.available):
                     equals.at = 0
-                consumer: Consumer = equals.available[equals.at]
+                consumer = equals.available[equals.at]
                 if consumer.can_take():
                     equals.at += 1
                     return consumer
                 consumer.available = False
                 del equals.available[equals.at]
             self.available.pop()
+            self._see_sole()
         return None
+
+    @cython.cfunc
+    def _see_sole(self):
+        """After a change of who is in the ring."""
+        self.sole = None
+        if len(self.available) == 1:
+            equals: Equals = self.available[0]
+            if len(equals.available) == 1:
+                self.sole = equals.available[0]
 
     def add(self, consumer: Consumer) -> None:
         """One more, who is not in the ring before wake()."""
@@ -107,6 +124,7 @@ class Ring:
         if not equals.available:
             self.available.remove(equals)
         consumer.available = False
+        self._see_sole()
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -122,6 +140,7 @@ class Ring:
         elif not equals.available:
             insort(self.available, equals, key=BY_PRIORITY)
         equals.available.append(consumer)
+        self._see_sole()
         return True
 
     @cython.cfunc

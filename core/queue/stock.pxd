@@ -38,6 +38,7 @@ cdef class Stock(Source):
     cdef Turn turn
     cdef Tail tail
     cdef public object cold, wake_at
+    cdef public long long gathered
     cdef public dict ahead
     cdef public bint reading, settled, deleted
     cdef bint _expiring, _held_up

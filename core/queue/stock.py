@@ -45,6 +45,7 @@ class Stock(Source):
     None, `letters` takes what goes there, `burying` = how many are on their way. counts: of a quorum queue. keys: of a
     queue that holds each deduplication key once, key_of(header block) gives a message's. overtaking: what expires
     before something in front of it (expiry.py), or None. delayed: how many came back and wait to be tried again.
+    gathered: the checkpointer's epoch (core/state/done.py) in which it knows that this queue changed.
     aside: offsets that were taken from behind `next`, and are on their way out or wait; or None.
     """
 
@@ -66,7 +67,7 @@ class Stock(Source):
         self.ready = self.unacked = self.delayed = 0
         self.ttl_ms = -1
         self.cold = self.wake_at = self.letters = self.dead_letter = self.settings = None
-        self.burying = 0
+        self.burying = self.gathered = 0
         self.ahead = {}
         self.reading = self.settled = self.deleted = self._expiring = self._held_up = False
         self.acked = self.expired = self.lost = 0

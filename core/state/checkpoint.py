@@ -36,7 +36,7 @@ from core.state.snapshot import (
 logger = logging.getLogger(__name__)
 
 UNSTORED_CHUNKS_MAX = 1000  # full chunks in memory that no checkpoint holds: 10 MiB
-LOOK_BYTES = 4 << 20  # how often, in bytes of log, they are counted
+LOOK_BYTES, LOOK_QUEUE_BYTES = 4 << 20, 4096  # how often, in bytes of log, they are counted: at least, and per queue
 SLICE_QUEUES, SLICE_CHUNKS, SLICE_FACTS = 64, 64, 1024  # what one turn of the loop freezes
 
 
@@ -134,7 +134,7 @@ class Checkpointer:
         if appended - self.stamp >= self.bytes_max:
             self.checkpoint()
         elif appended >= self._look_at:
-            self._look_at = appended + LOOK_BYTES
+            self._look_at = appended + max(LOOK_BYTES, LOOK_QUEUE_BYTES * len(self.touched))
             if sum(len(queue.index.unstored) for queue in self.touched.values()) >= UNSTORED_CHUNKS_MAX:
                 self.checkpoint()
         return min(self.stamp + self.bytes_max, self._look_at)
@@ -161,6 +161,7 @@ class Checkpointer:
         stamp = Stamp(self._log.appended, self._log.counters(), self._clean, facts.next_id)
         frozen = Frozen(stamp, facts.changed, self.touched, self.gone)
         facts.changed, self.touched, self.gone = set(), {}, set()
+        self._writer.epoch += 1
         waiting, self._finished = self._finished, []
         self._step(frozen, self._freeze(frozen), waiting)
 
@@ -198,7 +199,7 @@ class Checkpointer:
         numbers = sorted(index.unstored)
         for count, number in enumerate(numbers, 1):
             if index.loaded(number * CHUNK_UNITS):
-                frozen.puts["chunks"].append(chunk_row(queue.id, number, index.chunk_bytes(number)))
+                frozen.puts["chunks"].append(chunk_row(queue.id, number, index.used_bytes(number)))
                 frozen.full.append((queue, number))
             if count % SLICE_CHUNKS == 0:
                 yield
@@ -210,7 +211,7 @@ class Checkpointer:
         frozen.deletes["chunks"] += [chunk_key(queue.id, number) for number in forgotten]
         stored.difference_update(forgotten)
         for number in sorted(index.unstored.difference(numbers)):  # became full while we copied
-            frozen.puts["chunks"].append(chunk_row(queue.id, number, index.chunk_bytes(number)))
+            frozen.puts["chunks"].append(chunk_row(queue.id, number, index.used_bytes(number)))
             frozen.full.append((queue, number))
             stored.add(number)
         self._freeze_tail(frozen, queue, stored)
@@ -219,7 +220,7 @@ class Checkpointer:
         index, cursor = queue.index, queue.cursor
         tail = index.end // CHUNK_UNITS
         if index.end % CHUNK_UNITS and index.loaded(index.end) and cursor.floor < index.end:
-            frozen.puts["chunks"].append(chunk_row(queue.id, tail, index.chunk_bytes(tail)))
+            frozen.puts["chunks"].append(chunk_row(queue.id, tail, index.used_bytes(tail)))
         else:
             tail = -1
         held = self._tails.get(queue.id, -1)
@@ -309,7 +310,7 @@ def spill_full_chunks(tables: Tables, slots: Iterable[Any]) -> None:
     full = []
     for slot in slots:
         for number in sorted(slot.index.unstored):
-            rows.append(chunk_row(slot.id, number, slot.index.chunk_bytes(number)))
+            rows.append(chunk_row(slot.id, number, slot.index.used_bytes(number)))
             full.append((slot.index, number))
     tables.commit({"chunks": rows}, {}, {})
     for index, number in full:

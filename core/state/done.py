@@ -12,9 +12,11 @@ from __future__ import annotations
 import cython
 
 if cython.compiled:
+    from cython.cimports.core.queue.cursor import Cursor
     from cython.cimports.core.queue.delivery import Queue
     from cython.cimports.core.wire import put_varint, rd_varint, varint_size
 else:
+    from core.queue.cursor import Cursor
     from core.queue.delivery import Queue
     from core.wire import put_varint, rd_varint, varint_size
 
@@ -26,11 +28,15 @@ RANGES_AT_ONCE = cython.declare(cython.Py_ssize_t, 100)
 @cython.final
 @cython.cclass
 class DoneWriter:
-    """Gathers what was settled into as few bodies as the bound allows: add() for every queue, then take()."""
+    """Gathers what was settled into as few bodies as the bound allows: add() for every queue, then take().
+
+    epoch: grows when `touched` of gather() begins anew
+    """
 
     def __init__(self, body_bytes_max: int = BODY_BYTES_MAX):
         assert body_bytes_max >= RANGE_BYTES_MAX * (RANGES_AT_ONCE + 1)
         self.body_bytes_max = body_bytes_max
+        self.epoch = 1
         self._buffer = bytearray(body_bytes_max)
         self._at = 0
         self._bodies = []
@@ -47,6 +53,14 @@ class DoneWriter:
         while first < len(runs):
             self._add_some(queue_id, runs[first : first + RANGES_AT_ONCE])
             first += RANGES_AT_ONCE
+
+    @cython.ccall
+    def add_run(self, queue_id: cython.longlong, start: cython.longlong, end: cython.longlong):
+        """The range [start, end) settled in one queue."""
+        at: cython.Py_ssize_t = self._begin(queue_id, 1)
+        b: cython.p_uchar = self._buffer
+        at = put_varint(b, at, start)
+        self._at = put_varint(b, at, end - start)
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -118,16 +132,23 @@ def gather(settled: list, touched: dict, writer: DoneWriter) -> list:
         queue: Queue = item
         queue.settled = False
         if not queue.deleted:
-            runs: list = queue.cursor.take_runs()
-            if runs:
+            cursor: Cursor = queue.cursor
+            if cursor.take_run():
                 wrote = True
-                writer.add(queue.id, runs)
+                writer.add_run(queue.id, cursor.run_start, cursor.run_end)
+            else:
+                runs: list = cursor.take_runs()
+                if runs:
+                    wrote = True
+                    writer.add(queue.id, runs)
             if queue.counts is not None:
                 counts: list = queue.counts.take()
                 if counts:
                     wrote = True
                     writer.add_counts(queue.id, counts)
-            touched[queue.id] = queue
+            if queue.gathered != writer.epoch:
+                queue.gathered = writer.epoch
+                touched[queue.id] = queue
     return writer.take() if wrote else []
 
 

@@ -23,8 +23,7 @@ if cython.compiled:
     from cython.cimports.core.message import Message, new_message
     from cython.cimports.core.routing.exchange import Exchange
     from cython.cimports.core.routing.router import Route
-    from cython.cimports.core.wire import rd16, rd64, take
-    from cython.cimports.libc.string import memcmp
+    from cython.cimports.core.wire import rd16, rd64, same, take
     from cython.cimports.protocols.amqp.frames import FrameWriter
     from cython.cimports.protocols.amqp.properties import Scan, scan_properties
 else:
@@ -32,7 +31,7 @@ else:
     from core.message import Message, new_message
     from core.routing.exchange import Exchange
     from core.routing.router import Route
-    from core.wire import rd16, rd64, take
+    from core.wire import rd16, rd64, same, take
     from protocols.amqp.frames import FrameWriter
     from protocols.amqp.properties import Scan, scan_properties
 
@@ -45,20 +44,6 @@ HEADER_WANTED = "expected content header for class 60, got"
 BODY_WANTED = "expected content body, got non content body frame instead"
 DELAY_NAME = b"\x07x-delay"  # as a field begins
 MESSAGE_BYTES = cython.declare(cython.Py_ssize_t, 256)  # what a message takes in memory beside its body, about
-
-
-@cython.cfunc
-@cython.exceptval(-1)
-def same(b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t, known: bytes) -> cython.bint:
-    """Whether b[at:end] equals `known`."""
-    if known is None or end - at != len(known):
-        return False
-    if cython.compiled:
-        p: cython.p_uchar = b
-        q: cython.p_uchar = known
-        return memcmp(p + at, q, end - at) == 0
-    else:
-        return b[at:end] == known
 
 
 @cython.final
@@ -112,34 +97,39 @@ class Publishing(Waiter):
             raise AmqpError(540, "immediate=true", *PUBLISH)
         self._mandatory = bits & 1
         # the router's version grows when permissions change, too
-        if not same(b, at + 2, end - 1, self._memo) or self._memo_version != self.router.version:
+        if not same(b, at + 2, end - at - 3, self._memo) or self._memo_version != self.router.version:
             self._look_up(b, at + 2, key_at, end - 1)
         self.expecting = 1
 
     @cython.cfunc
     def _look_up(self, b: bytearray, at: cython.Py_ssize_t, key_at: cython.Py_ssize_t, end: cython.Py_ssize_t):
-        """Find the exchange, check the permission and forget the memo; its route follows with the header."""
+        """Find the exchange, unless it is the last one, and forget the memo; its route follows with the header."""
         self._memo = b""
-        exchange: bytes = take(b, at + 1, key_at - at - 1)
+        if self._memo_version != self.router.version or not same(b, at + 1, key_at - at - 1, self._exchange):
+            self._memo_version = -1
+            self._find_exchange(take(b, at + 1, key_at - at - 1))
         self._key = take(b, key_at + 1, end - key_at - 1)
+        found: Exchange = self._exchange_found
+        if found.kind == "topic" and self.broker.access.has_topic_permissions:
+            self._memo_version = -1
+            self.broker.access.check_topic(self.user.name, self.vhost.name, found.name, self._key, "write")
+        self._route = None
+        self._memo = take(b, at, end - at)
+        self._memo_version = self.router.version
+
+    def _find_exchange(self, exchange: bytes) -> None:
+        """The exchange of that name, which the user may write to."""
         try:
             name: str = exchange.decode()
         except UnicodeDecodeError:
             raise SyntaxViolation("exchange name is not UTF-8", *PUBLISH) from None
-        self._exchange = exchange
-        access = self.broker.access
-        access.check(self.user.name, self.vhost.name, "exchange", name, "write")
+        self.broker.access.check(self.user.name, self.vhost.name, "exchange", name, "write")
         found = self.router.exchanges.get(name)
         if found is None:
             raise NotFound(f"no exchange '{name}' in vhost '{self.vhost.name}'")
         if found.internal:
             raise AccessRefused(f"cannot publish to internal exchange '{name}' in vhost '{self.vhost.name}'")
-        if access.has_topic_permissions and found.kind == "topic":
-            access.check_topic(self.user.name, self.vhost.name, name, self._key, "write")
-        self._exchange_found = found
-        self._route = None
-        self._memo = take(b, at, end - at)
-        self._memo_version = self.router.version
+        self._exchange, self._exchange_found = exchange, found
 
     @cython.cfunc
     def header(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
@@ -162,7 +152,7 @@ class Publishing(Waiter):
             self._ttl_ms = read_expiration(bytes(b[scan.expiration_at : scan.expiration_at + scan.expiration_size]))
         if scan.user_id_at >= 0:
             self._check_user(bytes(b[scan.user_id_at : scan.user_id_at + scan.user_id_size]))
-        if not same(b, at + 12, end, self._header):
+        if not same(b, at + 12, end - at - 12, self._header):
             self._header = self._stored = take(b, at + 12, end - at - 12)
             self._unseen = b""
             self._copies = None
@@ -259,10 +249,9 @@ class Publishing(Waiter):
             keys = (self._key, *self._copies)
             route = self.router.route_all(self._exchange_found, keys, self._headers, self)
         elif route is None or self._memo_version != self.router.version:
-            found: Exchange = self._exchange_found
-            route = self.router.route(found, self._key, self._headers, self)
-            if found.keyless_route is route or found.routes.get(self._key) is route:
-                self._route = route  # the key alone decides
+            route = self._route = self.router.known(self._exchange_found, self._key)
+            if route is None:  # for the first time, or more than the key decides
+                route = self.router.route(self._exchange_found, self._key, self._headers, self)
         if self.transaction is not None:
             self.transaction.publish(message, route, self._mandatory)
             return

@@ -16,6 +16,7 @@ from tests.bench.procfs import Usage, usage
 from tests.bench.session import LoadError, Session, frame, publish_frames
 
 SETTLE_SECONDS = 30.0  # for what was sent to be confirmed and delivered, after the measured seconds
+CONSUMERS_MAX = 10_000  # of one channel, which is the default limit of ours
 SLICE_SECONDS = 0.5  # how often memory is looked at
 COMMIT = frame(1, 1, b"\0\x5a\0\x14")
 
@@ -29,6 +30,8 @@ class Shape:
     transaction: messages between two tx.commits (0: none), confirmed by the commit-ok. priorities: of as many levels
     the messages are, in turn (0: none). expiration: each message's, in ms. arguments: of the queue. dead: the consumer
     measured is that of the dead letters, which another one rejects ("rejected") or which expire ("expired").
+    queues: so many durable ones, to which one publisher sends in turn, with as few consuming connections as may be (0:
+    lanes).
     delay_ms: the broker is to hold each message back for so long (header x-delay); it is due when that is over.
     """
 
@@ -39,6 +42,7 @@ class Shape:
     ack_every: int = 0
     lanes: int = 1
     fanout: int = 0
+    queues: int = 0
     rate: int = 0
     delay_ms: int = 0
     publish: bool = True
@@ -60,7 +64,8 @@ class Run:
         self._kept = bool(queue)  # a queue given by name outlives the run
         stem = queue or f"bench-{os.getpid()}-{time.monotonic_ns()}"
         self._exchange = stem if shape.fanout else ""
-        self._queues = [stem] if queue else [f"{stem}-{at}" for at in range(shape.fanout or shape.lanes)]
+        count = shape.queues or shape.fanout or shape.lanes
+        self._queues = [stem] if queue and not shape.queues else [f"{stem}-{at:05d}" for at in range(count)]
         self._dead = [f"{queue}-dead" for queue in self._queues] if shape.dead else []
         self.publishers: list[Any] = []
         self.consumers: list[Any] = []
@@ -70,7 +75,9 @@ class Run:
         with Session(self._broker.address) as session:
             for queue in self._dead:
                 session.declare_queue(queue, durable=shape.persistent)
-            for queue in self._queues:
+            if shape.queues:
+                session.declare_queues(self._queues)
+            for queue in () if shape.queues else self._queues:
                 letters: dict[str, int | str] = {}
                 if shape.dead:
                     letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{queue}-dead"}
@@ -79,9 +86,12 @@ class Run:
                 session.declare_fanout(self._exchange, self._queues)
         rejecters = []
         if shape.dead == "rejected":
-            rejecters = [self._consumer(queue, rejects=True) for queue in self._queues]
-        if shape.consume:
-            self.consumers = [self._consumer(queue) for queue in self._dead or self._queues]
+            rejecters = [self._consumer([queue], rejects=True) for queue in self._queues]
+        if shape.consume and shape.queues:
+            starts = range(0, shape.queues, CONSUMERS_MAX)
+            self.consumers = [self._consumer(self._queues[at : at + CONSUMERS_MAX]) for at in starts]
+        elif shape.consume:
+            self.consumers = [self._consumer([queue]) for queue in self._dead or self._queues]
         if shape.publish:
             self.publishers = [self._publisher(at) for at in range(shape.lanes)]
         self.load = Load(self.consumers + rejecters + self.publishers)
@@ -101,10 +111,10 @@ class Run:
             if self._exchange:
                 session.delete_exchange(self._exchange)
 
-    def _consumer(self, queue: str, *, rejects: bool = False) -> Any:
+    def _consumer(self, queues: list[str], *, rejects: bool = False) -> Any:
         shape = self._shape
         session = Session(self._broker.address)
-        session.consume(queue, prefetch=shape.prefetch)
+        session.consume(*queues, prefetch=shape.prefetch)
         session.sock.setblocking(False)
         ack_every = shape.ack_every if shape.prefetch else 0
         stamped = bool(shape.rate)
@@ -131,6 +141,8 @@ class Run:
         if shape.priorities:
             levels = range(shape.priorities)
             messages = [publish_frames("", key, body, persistent=durable, priority=level)[0] for level in levels]
+        elif shape.queues:
+            messages = [publish_frames("", queue, body, persistent=durable)[0] for queue in self._queues]
         elif shape.transaction:
             messages, window = [message * shape.transaction + COMMIT], window // shape.transaction
         return self._driver.Publisher(session.sock, session.unread, messages, window)

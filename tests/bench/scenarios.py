@@ -196,14 +196,21 @@ def delayed(bench: Bench, broker: Broker) -> Iterator[Row]:
 
 
 def moved(bench: Bench, broker: Broker, run: Run, count: Callable[[], int]) -> dict[str, Any]:
-    """The figures of a run that ends when the whole backlog is counted; with the most anonymous memory on the way."""
+    """The figures of a run that ends when the whole backlog is counted; with the most anonymous memory on the way, and
+    what the last tenth of the messages costs, over the first."""
     stretch, peak = Stretch(run), 0.0
-    end = time.monotonic() + BACKLOG_SECONDS
-    while not run.load.run(SLICE_SECONDS, lambda: count() >= bench.backlog):
-        peak = max(peak, usage(broker.pid).rss_anon_mb)
-        if time.monotonic() > end:
-            raise LoadError(f"{count()} of {bench.backlog} in {BACKLOG_SECONDS:.0f} s")
-    return stretch.end() | {"messages": count(), "broker_rss_anon_peak_mb": round(peak, 1)}
+    end = time.monotonic() + BACKLOG_SECONDS * max(1.0, bench.backlog / 1e6)
+    tenths = []
+    for tenth in range(1, 11):
+        part = Stretch(run)
+        upto = bench.backlog * tenth // 10
+        while not run.load.run(SLICE_SECONDS, lambda upto=upto: count() >= upto):
+            peak = max(peak, usage(broker.pid).rss_anon_mb)
+            if time.monotonic() > end:
+                raise LoadError(f"{count()} of {bench.backlog} messages, and the time is over")
+        tenths.append(part.end()[CPU])
+    more = {"broker_rss_anon_peak_mb": round(peak, 1), "last_tenth_of_first": round(tenths[-1] / tenths[0], 2)}
+    return stretch.end() | {"messages": count()} | more
 
 
 def idle(bench: Bench, broker: Broker) -> Iterator[Row]:

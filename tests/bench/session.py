@@ -12,7 +12,7 @@ CONNECT_SECONDS = 20.0
 FRAME_BYTES_MAX = 128 << 10  # what we agree to at most
 VHOST = "/"
 METHOD, HEADER, BODY, FRAME_END = 1, 2, 3, b"\xce"
-DURABLE_BIT, NO_ACK_BIT, NOWAIT_BIT = 2, 2, 8
+DURABLE_BIT, NO_ACK_BIT, NOWAIT_BIT, DECLARE_NOWAIT_BIT = 2, 2, 8, 16
 PERSISTENT, TRANSIENT = 2, 1
 
 
@@ -117,6 +117,13 @@ class Session:
         bits = DURABLE_BIT if durable else 0
         self.call((50, 10), b"\0\0" + short(name) + bytes([bits]) + arguments_table(arguments or {}))
 
+    def declare_queues(self, names: list[str]) -> None:
+        """Declare durable queues in one go."""
+        more = bytes([DURABLE_BIT | DECLARE_NOWAIT_BIT]) + arguments_table({})
+        for name in names:
+            self._send(1, (50, 10), b"\0\0" + short(name) + more)
+        self.declare_queue(names[-1], durable=True)
+
     def declare_fanout(self, name: str, queues: list[str]) -> None:
         """Declare a transient fan-out exchange that is bound to all these queues."""
         self.call((40, 10), b"\0\0" + short(name) + short("fanout") + b"\0" + long(b""))
@@ -139,12 +146,13 @@ class Session:
         """From here on what is published waits for tx.commit."""
         self.call((90, 10), b"")
 
-    def consume(self, queue: str, *, prefetch: int) -> None:
-        """Start a consumer with manual acks and that prefetch, or (prefetch 0) without acks. Not waited for."""
+    def consume(self, *queues: str, prefetch: int) -> None:
+        """Start consumers with manual acks and that prefetch each, or (prefetch 0) without acks. Not waited for."""
         if prefetch:
             self.call((60, 10), struct.pack(">IHB", 0, prefetch, 0))
-        bits = NOWAIT_BIT | (0 if prefetch else NO_ACK_BIT)
-        self._send(1, (60, 20), b"\0\0" + short(queue) + short("bench") + bytes([bits]) + long(b""))
+        bits = bytes([NOWAIT_BIT | (0 if prefetch else NO_ACK_BIT)])
+        for at, queue in enumerate(queues):
+            self._send(1, (60, 20), b"\0\0" + short(queue) + short(f"bench-{at}") + bits + long(b""))
 
     def _send(self, channel: int, method: tuple[int, int], arguments: bytes) -> None:
         self.sock.sendall(frame(METHOD, channel, struct.pack(">HH", *method) + arguments))

@@ -125,7 +125,7 @@ class Full(Life):
 
     def many(self, count, priority):
         for number in range(count):
-            ttl = 1000 * number if number % 7 == 0 else None
+            ttl = 100_000 * number if number % 7 == 0 else None
             header = encode_properties({"priority": priority, "headers": {KEY_HEADER: number}})
             key = b"\xff\xfe" if number % 5 == 0 else b"k"
             self.send("once" if number % 3 else "amq.fanout", key, b"%d" % number, header, ttl)
