@@ -60,6 +60,7 @@ from core.topology import Topology, random_name
 from core.turn import Turn
 
 DEFAULT_VHOST = "/"
+NO_BOUND = 1 << 62  # until the gateway, which knows how much memory there is, says how much transient queues may take
 KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue types with a class of their own
 
 
@@ -125,7 +126,7 @@ class Broker:
         self.cluster_name = ""
         self.started = False
         spilling = SpillPorts(disk.spill, disk.spiller, disk.readers, clock, loop.soon)
-        self.spill = Spill(spilling, config.limits.transient_bytes)
+        self.spill = Spill(spilling, config.limits.transient_bytes or NO_BOUND)
         self._disk = disk
         self._loop = loop
         self._codec = codec

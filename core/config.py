@@ -152,7 +152,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     transaction_bytes: int = 128 * MIB
     output_bytes: int = MIB
     memory_bytes: int = 0
-    transient_bytes: int = 64 * MIB
+    transient_bytes: int = 0
     disk_free_bytes: int = GIB
     handshake_seconds: int = 10
     connections: int = 65535
@@ -168,7 +168,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "message_bytes": (1, SEGMENT_BYTES_MAX // 2),
             "held_bytes": (PAGE_BYTES, SIZE_MAX),
             "transaction_bytes": (PAGE_BYTES, GIB),
-            "transient_bytes": (PAGE_BYTES, SIZE_MAX),
+            "transient_bytes": (0, SIZE_MAX),
             "output_bytes": (64 * KIB, SIZE_MAX),
             "disk_free_bytes": (0, SIZE_MAX),
             "handshake_seconds": (1, 3600),

@@ -223,7 +223,7 @@ class Publisher:
 @cython.exceptval(-1)
 def _code(queue: Queue, message: Message) -> cython.longlong:
     """queue.code_of(message), without the call for queues that have nothing to say."""
-    if queue.ttl_ms < 0 and queue.levels is None:
+    if queue.ttl_ms < 0 and queue.levels is None and not queue.codes_all:
         return message.expire_at
     return queue.code_of(message)
 

@@ -104,6 +104,7 @@ class Stream(LoggedQueue):
         self._line, self._idle = [], []
         self._trimming = False
         self._uncounted = []  # numbers of chunks
+        self.codes_all = True
 
     def configure(self, settings) -> None:
         """See Queue.configure."""

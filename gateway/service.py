@@ -169,7 +169,7 @@ class Service:
         flow = broker.flow = Flow(memory_limit(limits.memory_bytes), limits.disk_free_bytes, self._usage)
         flow.relieve = spill.look
         spill.nap = time.sleep
-        spill.room.limit = min(limits.transient_bytes, flow.memory_limit // 4)
+        spill.room.limit = min(limits.transient_bytes or flow.memory_limit, flow.memory_limit // 4)
         spill.allowed = lambda: not (flow.alarms[DISK] or flow.alarms[LOG])
 
     def _recover(self) -> None:

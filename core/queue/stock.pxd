@@ -39,6 +39,7 @@ cdef class Stock(Source):
     cdef Tail tail
     cdef public object cold, wake_at
     cdef public long long gathered
+    cdef readonly bint codes_all
     cdef public dict ahead
     cdef public bint reading, settled, deleted
     cdef bint _expiring, _held_up

@@ -45,7 +45,8 @@ class Stock(Source):
     None, `letters` takes what goes there, `burying` = how many are on their way. counts: of a quorum queue. keys: of a
     queue that holds each deduplication key once, key_of(header block) gives a message's. overtaking: what expires
     before something in front of it (expiry.py), or None. delayed: how many came back and wait to be tried again.
-    gathered: the checkpointer's epoch (core/state/done.py) in which it knows that this queue changed.
+    gathered: the checkpointer's epoch (core/state/done.py) in which it knows that this queue changed. codes_all: its
+    code_of() has something to say of every message.
     aside: offsets that were taken from behind `next`, and are on their way out or wait; or None.
     """
 
@@ -68,6 +69,7 @@ class Stock(Source):
         self.ttl_ms = -1
         self.cold = self.wake_at = self.letters = self.dead_letter = self.settings = None
         self.burying = self.gathered = 0
+        self.codes_all = False
         self.ahead = {}
         self.reading = self.settled = self.deleted = self._expiring = self._held_up = False
         self.acked = self.expired = self.lost = 0

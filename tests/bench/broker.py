@@ -60,6 +60,7 @@ class Broker:
     def __init__(self, folder: Path, core: int | None) -> None:
         self.folder = folder
         self._core = core
+        self.options: list[str] = []  # of the command line, from the next start on; ours only
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> float:
@@ -149,7 +150,7 @@ class Gateway(Broker):
         command = [str(GATEWAY), "--data-dir", str(self.folder / "data"), "--ready-file", str(ready)]
         for listener in listeners():
             command += ["--set", f"listeners.{listener}=127.0.0.1:0"]
-        process = self._spawn(command)
+        process = self._spawn(command + self.options)
         self._wait(process, ready.exists)
         facts = json.loads(ready.read_text())
         host, _, port = facts["amqp"].rpartition(":")

@@ -18,6 +18,7 @@ from tests.bench.session import LoadError, Session
 from tests.bench.targets import CPU
 
 Row = tuple[str, dict[str, Any]]
+SPILL_BYTES = 64 << 20  # of memory that transient queues are given there
 BACKLOG_SECONDS = 300.0  # at most, for the fill and for the drain
 REST_SECONDS = 3.0  # before memory at rest is looked at
 IDLE_SECONDS = 10.0
@@ -146,8 +147,15 @@ def backlog(bench: Bench, broker: Broker) -> Iterator[Row]:
 
 
 def spill(bench: Bench, broker: Broker) -> Iterator[Row]:
-    """The same with a transient queue, which holds far more than its share of memory."""
-    yield from filled_and_drained(bench, broker, "spill", (SPILL_FILL, SPILL_DRAIN))
+    """The same with a transient queue, which holds far more than the share of memory that ours is given here."""
+    broker.destroy()
+    broker.options = ["--set", f"limits.transient_bytes={SPILL_BYTES}"]
+    broker.start()
+    try:
+        yield from filled_and_drained(bench, broker, "spill", (SPILL_FILL, SPILL_DRAIN))
+    finally:
+        broker.options = []
+        broker.destroy()
 
 
 def filled_and_drained(bench: Bench, broker: Broker, what: str, shapes: tuple[Shape, Shape]) -> Iterator[Row]:

@@ -88,6 +88,7 @@ OUT_OF_BOUNDS = [
     (LogConfig, "log", "checkpoint_bytes", 64 * KIB, 1 << 50),
     (Limits, "limits", "message_bytes", 1, SEGMENT_BYTES_MAX // 2),
     (Limits, "limits", "held_bytes", 4096, 1 << 50),
+    (Limits, "limits", "transient_bytes", 0, 1 << 50),
     (Limits, "limits", "transaction_bytes", 4096, 1 << 30),
     (Limits, "limits", "output_bytes", 64 * KIB, 1 << 50),
     (Limits, "limits", "disk_free_bytes", 0, 1 << 50),
