@@ -234,6 +234,7 @@ class Unacked:
         if self._aside:
             consumer, _, ms = next(iter(self._aside.values()))
             return consumer, ms
+        self._advance()  # deliveries that need no ack leave holes
         slot: cython.Py_ssize_t = self.base & self._mask
         return self._consumers[slot], self._times[slot]
 

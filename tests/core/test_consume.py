@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.clock import Clock
@@ -114,6 +114,7 @@ class Model:
             assert consumer.unacked == consumer.gate.unacked == held
 
 
+@example([("add", 3, 1), ("ack most", 3, 0), ("add", 16, 0), ("add", 1, 1), ("ack most", 2, 0)])
 @given(STEPS)
 def test_it_is_a_dict_of_tags(steps):
     model = Model()

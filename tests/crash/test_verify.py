@@ -71,7 +71,7 @@ def test_a_stopped_broker_is_sound_and_nothing_was_changed(broker):
     assert report["segments"] >= 2 and report["log"]["records"] > 800 and report["queues"] == 2
     assert report["messages"] == MESSAGES and report["stamp"] == report["log"]["tail"]
     assert {path: path.read_bytes() for path in before} == before
-    assert {path.name for path in broker.data.iterdir()} == {"commitlog", "state", "lock"}
+    assert {path.name for path in broker.data.iterdir()} == {"commitlog", "spill", "state", "lock"}
 
 
 def test_after_kill_9_and_without_state(broker):

@@ -7,7 +7,6 @@ from typing import Any
 
 from core.state.live import LiveScan
 from core.state.reappend import Reappender
-from core.state.replay import LoggedQueue
 from core.state.retain import Retainer
 
 
@@ -39,20 +38,6 @@ def freed_before_the_checkpoint() -> None:
     Retainer.cleared = cleared
 
 
-def not_noted() -> None:
-    """No checkpoint hears that a queue's units point elsewhere now."""
-    honest = LoggedQueue.relocate
-
-    def relocate(self: Any, offset: int, copy: Any) -> None:
-        progressed, LoggedQueue._progressed = LoggedQueue._progressed, lambda self: None
-        unstored = set(self.index.unstored)
-        honest(self, offset, copy)
-        self.index.unstored &= unstored
-        LoggedQueue._progressed = progressed
-
-    LoggedQueue.relocate = relocate
-
-
 def order_taken_for_granted() -> None:
     """A queue's first unit is taken for its oldest in the log, though it may point at a copy."""
     honest = Retainer.look
@@ -68,6 +53,5 @@ RETENTION: dict[str, Callable[[], None]] = {
     "8.6-never": never_copied,
     "8.6-place": last_place_forgotten,
     "8.6-early": freed_before_the_checkpoint,
-    "8.6-noted": not_noted,
     "8.6-order": order_taken_for_granted,
 }

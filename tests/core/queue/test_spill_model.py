@@ -67,7 +67,7 @@ class SpillLevelsUse(SpillUse):
     top = 3
 
 
-SpillUse.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+SpillUse.TestCase.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
 SpillLevelsUse.TestCase.settings = SpillUse.TestCase.settings
 TestSpillingQueue = SpillUse.TestCase
 TestSpillingQueueWithPriorities = SpillLevelsUse.TestCase
