@@ -28,11 +28,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 512
 AHEAD_PIECES = 4  # that are read before a consumer gets there
-HOT = (8 * BLOCK_BYTES, 6), (16 << 10, 1)  # bytes and chunks from where a queue is read: they stay; when pressed
-LEAST_BYTES = 64 << 10, 4 << 10  # of a chunk that still fills: less is not written; when pressed
 CHUNKS_LOOKED_AT = 64  # of one queue
 QUEUES_AT_ONCE = 64  # looked at in one look()
-KEPT_MS = 200  # what came back is not sent away again at once
 LAG_BYTES, NAP_SECONDS = 2 << 20, 0.002  # with more on its way to the writer the loop lets it have Python's lock
 RETRY_MS = 2000  # after a write that failed
 TOLD_MS = 60_000  # between two lines that say that spilling began
@@ -44,6 +41,19 @@ class Worker(Protocol):
 
     def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Run job() in a thread, then done(result or Exception) on the loop."""
+
+
+class Bounds(NamedTuple):
+    """What stays in memory above the limit, too; of each pair the second is for when no queue has anything to spare.
+
+    hot           bytes and chunks from where a queue is read
+    least_bytes   of a chunk that still fills: less is not written
+    kept_ms       what came back is not sent away again at once
+    """
+
+    hot: tuple[tuple[int, int], tuple[int, int]] = ((8 * BLOCK_BYTES, 6), (16 << 10, 1))
+    least_bytes: tuple[int, int] = (64 << 10, 4 << 10)
+    kept_ms: int = 200
 
 
 class Ports(NamedTuple):
@@ -79,12 +89,14 @@ class Writing(NamedTuple):
 class Spill:
     """Keeper of the broker's Room. allowed(): whether the disk may be written to; nap(seconds) = time.sleep.
 
+    bounds    may be replaced before the first message
     bytes     of blocks that are on the disk; room.away = the messages that are there only
     written, written_bytes, reads, lost   messages and bytes written, pieces read, messages not readable, since start
     """
 
     def __init__(self, ports: Ports, limit: int):
         self._ports = ports
+        self.bounds = Bounds()
         self.room: Any = Room(limit)
         self.room.keeper = self
         self.nap: Callable[[float], None] | None = None
@@ -180,18 +192,19 @@ class Spill:
 
     def _choose(self, held: Any, excess: int) -> int:
         """Have up to about `excess` bytes of this queue leave memory; return how many do."""
-        size, chunks = HOT[self._pressed]
+        bounds = self.bounds
+        size, chunks = bounds.hot[self._pressed]
         hot, until = held.at, held.hot_until(size, chunks)
         now = self._ports.clock.ms
         found = 0
         for chunk in list(islice(reversed(held.resident.values()), CHUNKS_LOOKED_AT)):
             stop = (chunk.number + 1) * CHUNK
-            if 0 <= hot < stop <= until or chunk.came_ms + KEPT_MS > now:
+            if 0 <= hot < stop <= until or chunk.came_ms + bounds.kept_ms > now:
                 continue
             found += held.evict(chunk, hot, until)
             if not chunk.writing:
                 size = chunk.unwritten()
-                if size and (held.is_full(chunk) or size >= LEAST_BYTES[self._pressed]):
+                if size and (held.is_full(chunk) or size >= bounds.least_bytes[self._pressed]):
                     chunk.writing = True
                     self._jobs.append(Job(held, chunk, size))
                     self._coming += size
@@ -268,8 +281,9 @@ class Spill:
             self._finish()
         else:
             chunk.written(piece)
-            held.evict(chunk, held.at, held.hot_until(*HOT[self._pressed]))
-            if not chunk.unwritten() or (not held.is_full(chunk) and chunk.unwritten() < LEAST_BYTES[self._pressed]):
+            hot, least_bytes = self.bounds.hot[self._pressed], self.bounds.least_bytes[self._pressed]
+            held.evict(chunk, held.at, held.hot_until(*hot))
+            if not chunk.unwritten() or (not held.is_full(chunk) and chunk.unwritten() < least_bytes):
                 self._finish()
 
     def _piece(self, writing: Writing, result: Any) -> Piece:

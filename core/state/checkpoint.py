@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 UNSTORED_CHUNKS_MAX = 1000  # full chunks in memory that no checkpoint holds: 10 MiB
 LOOK_BYTES, LOOK_QUEUE_BYTES = 4 << 20, 4096  # how often, in bytes of log, they are counted: at least, and per queue
-SLICE_QUEUES, SLICE_CHUNKS, SLICE_FACTS = 64, 64, 1024  # what one turn of the loop freezes
 
 
 class Worker(Protocol):
@@ -56,6 +55,14 @@ class Ports(NamedTuple):
     soon: Callable[[Callable[[], None]], Any]
     hand_over: Callable[[], None]
     sync_log: Callable[[int], None]
+
+
+class Slices(NamedTuple):
+    """What one turn of the loop freezes."""
+
+    queues: int = 64
+    chunks: int = 64
+    facts: int = 1024
 
 
 class Frozen:
@@ -82,6 +89,7 @@ class Checkpointer:
     """gather() when what was settled is handed over; checkpoint() when due.
 
     stamp   log offset of the last checkpoint; checkpoints, failures = how many; bytes_max = log bytes between two
+    slices  may be replaced while none is made
     touched queue id -> Queue, changed since the last freeze
     """
 
@@ -91,6 +99,7 @@ class Checkpointer:
         self._ports = ports
         self._retainer = retainer
         self.bytes_max = bytes_max
+        self.slices = Slices()
         self.stamp = log.appended
         self.touched: dict[int, Any] = {}
         self.gone: set[int] = set()
@@ -185,12 +194,12 @@ class Checkpointer:
                 frozen.deletes["facts"].append(fact_digest(key))
             else:
                 frozen.puts["facts"].append(fact_row(key, offset, encode(fact)))
-            if count % SLICE_FACTS == 0:
+            if count % self.slices.facts == 0:
                 yield
         for count, queue in enumerate(frozen.queues.values(), 1):
             if not queue.deleted:
                 yield from self._freeze_queue(frozen, queue)
-            if count % SLICE_QUEUES == 0:
+            if count % self.slices.queues == 0:
                 yield
 
     def _freeze_queue(self, frozen: Frozen, queue: Any) -> Iterator[None]:
@@ -201,7 +210,7 @@ class Checkpointer:
             if index.loaded(number * CHUNK_UNITS):
                 frozen.puts["chunks"].append(chunk_row(queue.id, number, index.used_bytes(number)))
                 frozen.full.append((queue, number))
-            if count % SLICE_CHUNKS == 0:
+            if count % self.slices.chunks == 0:
                 yield
                 if queue.deleted:
                     return

@@ -17,6 +17,7 @@ cdef class LiveScan:
     cdef object _array
     cdef long long[::1] _places
     cdef Py_ssize_t _count
+    cdef long long _block_bytes
     cdef list _found
     cdef public object kept
     cdef public long long at

@@ -28,7 +28,6 @@ else:
     from core.state.replay import LoggedQueue
     from core.wire import rd64, rd_varint, varint_size
 
-BLOCK_BYTES = 1 << 20  # what is read at once, or one bigger record
 ALL, LATER, BLOCK, CHUNK, MESSAGE, DAMAGED = 0, 1, 2, 3, 4, 5  # how a slice ended
 COPY_COST = cython.declare(cython.Py_ssize_t, 8)  # in small records that are only looked at
 LOOK_BYTES_OF_COST = cython.declare(cython.Py_ssize_t, 8192)  # so much of a record costs one more
@@ -54,7 +53,7 @@ class LiveScan:
     message_at, message_size   after MESSAGE: the record that a link belongs to; its message goes into `kept`
     """
 
-    def __init__(self, queues: dict, log: CommitLog, at: int, upto: int):
+    def __init__(self, queues: dict, log: CommitLog, at: int, upto: int, block_bytes: int):
         self._queues = queues
         self._log = log
         self._view = View()
@@ -65,7 +64,8 @@ class LiveScan:
         self._found = []
         self.kept = self.missing_queue = None
         self.at, self.upto = at, upto
-        self.wanted, self.budget = BLOCK_BYTES, 0
+        self._block_bytes = self.wanted = block_bytes
+        self.budget = 0
         self.missing_chunk = self.message_at = self.message_size = 0
         self.live_bytes = self.copied_bytes = self.copied_records = 0
 
@@ -83,7 +83,7 @@ class LiveScan:
         self._memo = None
         while True:
             if self.at - start >= len(block):
-                self.wanted = BLOCK_BYTES
+                self.wanted = self._block_bytes
                 return BLOCK if self.at < self._log.committed else ALL
             size = view.parse(block, self.at - start, self.at)
             if size <= 0:
@@ -124,7 +124,7 @@ class LiveScan:
         if found != -2:
             return DAMAGED if self.at < self.upto else ALL
         if self.at > start:
-            self.wanted = BLOCK_BYTES
+            self.wanted = self._block_bytes
         elif self._view.size > segment_end - self.at or self._view.size <= self.wanted:
             return DAMAGED
         else:
@@ -251,7 +251,7 @@ class LiveScan:
             size = view.parse(block, offset - start, offset)
             if size == -2:
                 self.at = offset
-                self.wanted = view.size if offset - start + HEAD_BYTES <= len(block) else BLOCK_BYTES
+                self.wanted = view.size if offset - start + HEAD_BYTES <= len(block) else self._block_bytes
                 return False
             if size <= 0:
                 break

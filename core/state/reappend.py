@@ -25,14 +25,22 @@ from core.state.live import ALL, BLOCK, CHUNK, DAMAGED, LATER, MESSAGE, LiveScan
 
 logger = logging.getLogger(__name__)
 
-SLICE_COST = 1500  # small records looked at between two pauses; live.py says what a copy costs
 PAUSE_MS = 4  # between slices
 WAIT_MS = 50  # for a checkpoint, or for a disk that is full or behind
 PENDING_BYTES_MAX = 4 << 20  # appended and not committed: then copies wait
 RESERVE_BYTES = 32 << 20  # of the disk, which copies leave alone; at most two segments
-SAMPLES, SAMPLE_BYTES = 32, 256 << 10  # of a segment: to know about how much of it is live
+SAMPLES = 32  # of a segment: to know about how much of it is live
 PASS_BYTES, PASS_SEGMENTS = 256 << 20, 64  # that one pass is to free: the more, the fewer checkpoints
 OVERRUN = 1.25  # copying ends when so many times more is live than a prefix may hold
+
+
+class Portions(NamedTuple):
+    """How much at once. slice_cost: small records looked at between two pauses; live.py says what a copy costs;
+    sample_bytes: of a sample; block_bytes: read to be copied, or one bigger record."""
+
+    slice_cost: int = 1500
+    sample_bytes: int = 256 << 10
+    block_bytes: int = 1 << 20
 
 
 class Ports(NamedTuple):
@@ -57,10 +65,14 @@ class Ports(NamedTuple):
 
 
 class Reappender:
-    """consider() after each checkpoint. Counters: copied_bytes, copied_records, looked_bytes since start."""
+    """consider() after each checkpoint; portions may be replaced before the first.
+
+    copied_bytes, copied_records, looked_bytes   since start
+    """
 
     def __init__(self, ports: Ports):
         self._ports = ports
+        self.portions = Portions()
         self._segment_bytes: int = ports.log.segment_bytes
         self._estimates = Estimates(self._segment_bytes)
         self._credit = self._segment_bytes  # bytes that may be read to look around
@@ -95,7 +107,7 @@ class Reappender:
             return
         upto, unknown = self._estimates.worth(self._first, self._limit)
         base = unknown if unknown >= 0 or upto else self._estimates.stalest(self._settled)
-        may_look = self._credit >= min(self._segment_bytes, SAMPLES * SAMPLE_BYTES)
+        may_look = self._credit >= min(self._segment_bytes, SAMPLES * self.portions.sample_bytes)
         enough = min(PASS_BYTES, PASS_SEGMENTS * self._segment_bytes)
         if base >= 0 and may_look and upto - self._first < enough:
             self.working = True
@@ -106,19 +118,22 @@ class Reappender:
         elif unknown < 0:
             self._say_kept()
 
+    def _new_scan(self, at: int, upto: int) -> Any:
+        return LiveScan(self._ports.queues, self._ports.log, at, upto, self.portions.block_bytes)
+
     # -- looking
 
     def _look(self, base: int) -> None:
         """Read samples of a segment, one after the other."""
-        scan = LiveScan(self._ports.queues, self._ports.log, base, base)
-        step = max(SAMPLE_BYTES, self._segment_bytes // SAMPLES // SAMPLE_BYTES * SAMPLE_BYTES)
+        scan, size = self._new_scan(base, base), self.portions.sample_bytes
+        step = max(size, self._segment_bytes // SAMPLES // size * size)
         self._sample(scan, base, list(range(base, base + self._segment_bytes, step)), 0)
 
     def _sample(self, scan: Any, base: int, places: list[int], seen: int) -> None:
         if self.closed or base < self._first:  # it went meanwhile
             self._decide()
         elif places:
-            size = min(SAMPLE_BYTES, base + self._segment_bytes - places[0])
+            size = min(self.portions.sample_bytes, base + self._segment_bytes - places[0])
             self._credit -= size
             self._read(places[0], size, partial(self._sampled, scan, base, places, seen + size))
         else:
@@ -161,12 +176,12 @@ class Reappender:
             self._say_kept("the disk has no room for copies of what is live in them")
         elif not self.closed:
             self.working = True
-            self._scan = LiveScan(self._ports.queues, self._ports.log, self._first, upto)
+            self._scan = self._new_scan(self._first, upto)
             self._begun_at = self._first
             self._next_slice(b"", self._first)
 
     def _next_slice(self, block: bytes, start: int) -> None:
-        self._scan.budget = SLICE_COST
+        self._scan.budget = self.portions.slice_cost
         self._slice(block, start)
 
     def _slice(self, block: bytes, start: int) -> None:

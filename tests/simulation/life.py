@@ -6,7 +6,9 @@ from collections.abc import Callable
 from copy import deepcopy
 from random import Random
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
+import core.broker
 from core.access import Access
 from core.broker import Broker, Disk, Loop
 from core.clock import Clock
@@ -16,20 +18,23 @@ from core.disk.spill_files import SpillFiles
 from core.flow import LOG, Flow
 from core.log.engine import LocalEngine
 from core.metrics import Metrics
-from core.queue import spill
-from core.state import checkpoint, live, reappend
+from core.queue.spill import Bounds
+from core.state.checkpoint import Slices
+from core.state.reappend import Portions
 from protocols.amqp import tables
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
 from tests.simulation.batches import SimBatches
 from tests.simulation.disk import SimDisk
 from tests.simulation.loop import EPOCH_SECONDS, SimLoop, SimWorker
+from tests.simulation.records import WatchedLetters
 from tests.simulation.store import SimStore
 
 LOG_DIRECTORY, SPILL_DIRECTORY = "data/commitlog", "data/spill"
 HELD_BYTES = 8 << 10
 STOP_SECONDS = 120.0
-BLOCK_BYTES, SLICE_COST = 4 << 10, 40  # of retention: so that it stops everywhere
+PORTIONS = Portions(slice_cost=40, sample_bytes=4 << 10, block_bytes=4 << 10)  # so that it stops everywhere
+BOUNDS = Bounds(hot=((1, 1), (1, 1)), least_bytes=(1, 1), kept_ms=0)  # one message stays, any number is written
 
 
 class Sizes(NamedTuple):
@@ -113,10 +118,6 @@ class Life:
 
     def _build(self, random: Random) -> Any:
         world, sizes = self.world, self.world.sizes
-        checkpoint.SLICE_QUEUES = sizes.slice_queues
-        live.BLOCK_BYTES = reappend.SAMPLE_BYTES = BLOCK_BYTES
-        reappend.SLICE_COST = SLICE_COST
-        spill.HOT, spill.LEAST_BYTES, spill.KEPT_MS = ((1, 1), (1, 1)), (1, 1), 0
         config = Config(
             log=LogConfig(
                 flush=sizes.flush,
@@ -144,6 +145,7 @@ class Life:
             deaths=Deaths(),
             random_bytes=random.randbytes,
         )
+        broker.spill.bounds = BOUNDS
         broker.flow = self.flow
         broker.access = Access(self.loop.time)
         broker.metrics = Metrics()
@@ -153,7 +155,10 @@ class Life:
 
     def start(self) -> int:
         """Recover; return the log's end. The disk may crash in it."""
-        restored = self.broker.start()
+        with patch.object(core.broker, "DeadLetters", WatchedLetters):
+            restored = self.broker.start()
+        self.broker.checkpointer.slices = Slices(queues=self.world.sizes.slice_queues)
+        self.broker.reappender.portions = PORTIONS
         self.world.clean = False
         return int(restored.log.tail)
 

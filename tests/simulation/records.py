@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from core import broker
 from core.dead_letters import DeadLetters
 from core.queue.expiry import EXPIRED
 from core.transaction import Transaction
@@ -18,7 +17,8 @@ BYTES_MAX = 1 << 40
 
 
 class WatchedLetters(DeadLetters):
-    """Dead letters that `watch`, if it is set, moves: it sees what was before and after."""
+    """Dead letters that `watch`, if it is set, moves: it sees what was before and after. A class of its own, because a
+    method of a compiled object cannot be replaced."""
 
     watch: Any = None
 
@@ -27,9 +27,6 @@ class WatchedLetters(DeadLetters):
             super()._move(lane, offset, reason, message)
         else:
             self.watch(lane, offset, reason, message)
-
-
-broker.DeadLetters = WatchedLetters  # what it makes when it starts; compiled, a method of an object cannot be replaced
 
 
 def watch_letters(life: Any, model: Model) -> None:

@@ -136,7 +136,7 @@ def test_small_queues_go_when_large_ones_have_nothing_to_spare():
     for _ in range(20):
         bench.spill.look()
         bench.run()
-    assert bench.spill.room.bytes <= (1 << 20) + 100 * spill.LEAST_BYTES[1]
+    assert bench.spill.room.bytes <= (1 << 20) + 100 * bench.spill.bounds.least_bytes[1]
     for queue in queues:
         assert drain(bench, queue) == list(range(100))
     assert bench.is_empty()

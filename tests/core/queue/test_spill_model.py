@@ -1,16 +1,14 @@
 """Transient queues that page out at every chance, under random use: as if all stayed in memory."""
 
-from unittest.mock import patch
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from core.queue import spill
+from core.queue.spill import Bounds
 from tests.core.queue.spilling import SpillBench
 from tests.core.queue.test_delivery_model import QueueUse
 
-EAGER = {"HOT": ((1, 1), (1, 1)), "LEAST_BYTES": (1, 1), "KEPT_MS": 0}  # one message stays, any number is written
+EAGER = Bounds(hot=((1, 1), (1, 1)), least_bytes=(1, 1), kept_ms=0)  # one message stays, any number is written
 
 
 class SpillUse(QueueUse):
@@ -18,14 +16,9 @@ class SpillUse(QueueUse):
 
     durable = False
 
-    def __init__(self):
-        self.patches = [patch.object(spill, name, value) for name, value in EAGER.items()]
-        for each in self.patches:
-            each.start()
-        super().__init__()
-
     def make_queue(self):
         self.bench = SpillBench()
+        self.bench.spill.bounds = EAGER
         self.bench.eager = False
         return self.bench.queue()
 
@@ -54,20 +47,16 @@ class SpillUse(QueueUse):
 
     def teardown(self):
         self.bench.eager = True
-        try:
-            super().teardown()
-            self.bench.run()
-            assert self.bench.is_empty()
-        finally:
-            for each in self.patches:
-                each.stop()
+        super().teardown()
+        self.bench.run()
+        assert self.bench.is_empty()
 
 
 class SpillLevelsUse(SpillUse):
     top = 3
 
 
-SpillUse.TestCase.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
+SpillUse.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
 SpillLevelsUse.TestCase.settings = SpillUse.TestCase.settings
 TestSpillingQueue = SpillUse.TestCase
 TestSpillingQueueWithPriorities = SpillLevelsUse.TestCase

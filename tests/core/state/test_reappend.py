@@ -6,8 +6,9 @@ import pytest
 
 from core.message import Message
 from core.queue.index import CHUNK_UNITS
-from core.state import live, reappend
+from core.state import reappend
 from core.state.live import ALL, LiveScan
+from core.state.reappend import Portions
 from protocols.amqp.properties import encode_properties
 from tests.core.state.test_kept_keys import publish as publish_keyed
 from tests.core.state.world import SEGMENT_BYTES, World
@@ -20,8 +21,7 @@ RETRY = {"x-queue-type": "quorum", "x-delayed-retry-type": "all", "x-delayed-ret
 @pytest.fixture(params=[4 << 10, 256 << 10], ids=["small blocks", "blocks"], autouse=True)
 def block_bytes(request, monkeypatch):
     """Records lie across blocks, or segments in one."""
-    monkeypatch.setattr(live, "BLOCK_BYTES", request.param)
-    monkeypatch.setattr(reappend, "SAMPLE_BYTES", request.param)
+    monkeypatch.setattr(World, "portions", Portions(sample_bytes=request.param, block_bytes=request.param))
     return request.param
 
 
@@ -335,9 +335,9 @@ def step(world):
 
 
 def test_nothing_is_copied_while_a_checkpoint_is_made(monkeypatch):
-    monkeypatch.setattr(reappend, "SLICE_COST", 20)
     monkeypatch.setattr(reappend, "PAUSE_MS", 0)
     world = booted()
+    world.broker.reappender.portions = world.portions._replace(slice_cost=20)
     world.declare("slow")
     for _ in range(300):
         world.publish("", "slow", b"s")
@@ -390,7 +390,7 @@ def test_settled_between_two_slices_is_not_copied():
     world.run()
     queues, log = world.broker.model.queues, world.broker.log
     block = world.broker._disk.files.read(0, SEGMENT_BYTES)
-    scan = LiveScan(queues, log, 0, log.appended)
+    scan = LiveScan(queues, log, 0, log.appended, SEGMENT_BYTES)
     for offset, _, _ in world.take("slow", 1).got:
         world.queue("slow").acknowledge(offset)
     scan.budget = 1000

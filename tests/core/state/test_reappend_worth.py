@@ -122,7 +122,7 @@ def test_links_of_the_last_message_of_a_prefix_are_looked_for_behind_it():
     world.run()
     log = world.broker.log
     upto = log.appended - log.appended % SEGMENT_BYTES
-    scan = LiveScan(world.broker.model.queues, log, upto - SEGMENT_BYTES, upto)
+    scan = LiveScan(world.broker.model.queues, log, upto - SEGMENT_BYTES, upto, SEGMENT_BYTES)
     result, scan.budget = BLOCK, 1 << 30
     while result == BLOCK:
         start = scan.at

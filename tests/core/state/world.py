@@ -15,6 +15,8 @@ from core.disk.spill_files import SpillFiles
 from core.log.engine import LocalEngine
 from core.message import Message
 from core.queue.consumer import Consumer, Gate
+from core.state.checkpoint import Slices
+from core.state.reappend import Portions
 from core.state.records import QUEUE
 from protocols.amqp import tables
 from protocols.amqp.content import Content
@@ -121,6 +123,8 @@ class Taker(Consumer):
 class World:
     """boot() starts a broker on what the disk holds; crash() and stop() end it."""
 
+    slices, portions = Slices(), Portions()
+
     def __init__(self, seed=1, store=None, **log):
         self.random = Random(seed)
         self.disk = SimDisk(self.random, 1 << 30)
@@ -158,6 +162,7 @@ class World:
             random_bytes=self.random.randbytes,
         )
         self.restored = self.broker.start()
+        self.broker.checkpointer.slices, self.broker.reappender.portions = self.slices, self.portions
         self.topology = self.broker.topology
         self.vhost = self.broker.virtual_host("/")
         return self
