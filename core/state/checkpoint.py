@@ -10,17 +10,17 @@ absolute. A failed checkpoint costs only time at the next start; the log alone a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from core.queue.index import CHUNK_UNITS
 from core.state.done import DoneWriter, gather
+from core.state.freeze import freeze_tail
 from core.state.model import FactKey, Model
 from core.state.records import encode
 from core.state.retain import Retainer
 from core.state.snapshot import (
-    QueueMeta,
     Stamp,
     Tables,
     chunk_key,
@@ -28,8 +28,6 @@ from core.state.snapshot import (
     fact_digest,
     fact_row,
     queue_key,
-    queue_row,
-    runs_of,
     stamp_row,
 )
 
@@ -60,9 +58,9 @@ class Ports(NamedTuple):
 class Slices(NamedTuple):
     """What one turn of the loop freezes."""
 
-    queues: int = 64
+    queues: int = 256
     chunks: int = 64
-    facts: int = 1024
+    facts: int = 256
 
 
 class Frozen:
@@ -74,8 +72,8 @@ class Frozen:
         self.puts: dict[str, list[tuple[bytes, bytes]]] = {"meta": [], "facts": [], "queues": [], "chunks": []}
         self.deletes: dict[str, list[bytes]] = {"facts": [], "queues": [], "chunks": []}
         self.full: list[tuple[Any, int]] = []  # (queue, chunk number) to be marked stored
-        self.forgotten: list[tuple[Any, list[int]]] = []
-        self.tails: dict[int, int] = {}
+        self.chunked: list[tuple[Any, list[int]]] = []  # (queue with chunks in the store, those forgotten)
+        self.tails: dict[int, int] = {}  # that will be others than before
 
     def write(self, tables: Tables, sync_log: Callable[[int], None], committed: int) -> None:
         """In the checkpointer's thread."""
@@ -197,13 +195,21 @@ class Checkpointer:
             if count % self.slices.facts == 0:
                 yield
         for count, queue in enumerate(frozen.queues.values(), 1):
+            stored: Iterable[int] = ()
+            if queue.index.unstored or queue.index.stored:
+                stored = yield from self._freeze_chunks(frozen, queue)
             if not queue.deleted:
-                yield from self._freeze_queue(frozen, queue)
+                held = self._tails.get(queue.id, -1)
+                tail = freeze_tail(queue, held, stored, frozen.puts, frozen.deletes)
+                if tail != held:
+                    frozen.tails[queue.id] = tail
+                self._retainer.look(queue)
             if count % self.slices.queues == 0:
                 yield
 
-    def _freeze_queue(self, frozen: Frozen, queue: Any) -> Iterator[None]:
-        """One queue's full chunks, in slices; then, at one instant, its meta and the chunk that fills."""
+    def _freeze_chunks(self, frozen: Frozen, queue: Any) -> Generator[None, None, set[int]]:
+        """One queue's full chunks, in slices; returns the numbers of those that the store will hold. What is done with
+        the queue before the next yield sees it as it was when this ended."""
         index = queue.index
         numbers = sorted(index.unstored)
         for count, number in enumerate(numbers, 1):
@@ -213,38 +219,17 @@ class Checkpointer:
             if count % self.slices.chunks == 0:
                 yield
                 if queue.deleted:
-                    return
+                    return set()
         stored = index.stored.union(number for number in numbers if (number + 1) * CHUNK_UNITS > index.begin)
         forgotten = index.forget_stored()
-        frozen.forgotten.append((queue, forgotten))
+        frozen.chunked.append((queue, forgotten))
         frozen.deletes["chunks"] += [chunk_key(queue.id, number) for number in forgotten]
         stored.difference_update(forgotten)
         for number in sorted(index.unstored.difference(numbers)):  # became full while we copied
             frozen.puts["chunks"].append(chunk_row(queue.id, number, index.used_bytes(number)))
             frozen.full.append((queue, number))
             stored.add(number)
-        self._freeze_tail(frozen, queue, stored)
-
-    def _freeze_tail(self, frozen: Frozen, queue: Any, stored: set[int]) -> None:
-        index, cursor = queue.index, queue.cursor
-        tail = index.end // CHUNK_UNITS
-        if index.end % CHUNK_UNITS and index.loaded(index.end) and cursor.floor < index.end:
-            frozen.puts["chunks"].append(chunk_row(queue.id, tail, index.used_bytes(tail)))
-        else:
-            tail = -1
-        held = self._tails.get(queue.id, -1)
-        if held not in (-1, tail) and held not in stored:
-            frozen.deletes["chunks"].append(chunk_key(queue.id, held))
-        frozen.tails[queue.id] = tail
-        watermark = max(queue.next, queue.redelivered_below)
-        meta = QueueMeta(index.begin, index.end, cursor.floor, watermark, tail, runs_of(stored), cursor.ranges())
-        if queue.counts is not None:
-            meta.counts = queue.counts.rows()
-        meta.latest, meta.copied_to = queue.latest, index.copied_to
-        if queue.overtaking is not None:
-            meta.overtaking = runs_of(queue.overtaking.chunks_from(cursor.floor))
-        frozen.puts["queues"].append(queue_row(queue.id, meta))
-        self._retainer.look(queue)
+        return stored
 
     def _write(self, frozen: Frozen, waiting: list[Callable[[], None]]) -> None:
         """The log is committed past all that was frozen."""
@@ -259,9 +244,11 @@ class Checkpointer:
         else:
             self.checkpoints += 1
             self.stamp = frozen.stamp.offset
-            self._tails.update((queue_id, tail) for queue_id, tail in frozen.tails.items())
-            for queue_id in frozen.tails.keys() & self.gone:
-                self._tails.pop(queue_id, None)
+            for queue_id, tail in frozen.tails.items():
+                if tail >= 0 and queue_id not in self.gone:
+                    self._tails[queue_id] = tail
+                else:
+                    self._tails.pop(queue_id, None)
             self._mark_stored(frozen)
             if not self._clean and self._retainer.free(self.stamp):
                 self._again = True
@@ -278,7 +265,7 @@ class Checkpointer:
             queue.index.stored.add(number)
             if (number + 1) * CHUNK_UNITS <= queue.index.begin:
                 self.touched[queue.id] = queue  # settled meanwhile: the next checkpoint deletes the row
-        for queue in frozen.queues.values():
+        for queue, _ in frozen.chunked:
             if not queue.deleted:
                 unload_far(queue)
 
@@ -289,7 +276,7 @@ class Checkpointer:
         logger.warning("checkpoint failed; the next one tries again", extra={"error": str(error)})
         self._model.facts.changed |= frozen.facts
         self.gone |= frozen.gone
-        for queue, numbers in frozen.forgotten:
+        for queue, numbers in frozen.chunked:
             queue.index.stored.update(numbers)
         for queue_id, queue in frozen.queues.items():
             if not queue.deleted:

@@ -10,9 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from core.queue.index import FOUND
+import cython
+
 from core.state.model import IDS_KEY, Model
 from core.state.records import IdsFact, QueueFact, encode
+
+if cython.compiled:
+    from cython.cimports.core.queue.cursor import Cursor
+    from cython.cimports.core.queue.delivery import Queue
+    from cython.cimports.core.queue.index import Index
+else:
+    from core.queue.cursor import Cursor
+    from core.queue.delivery import Queue
+    from core.queue.index import Index
 
 FACT_BYTES = 512  # about what stating one fact costs in the log
 RESTATED_AT_ONCE = 1024
@@ -27,6 +37,8 @@ class Segments(Protocol):
         """Free the front segments that end at or before it."""
 
 
+@cython.final
+@cython.cclass
 class Retainer:
     """look() at every queue that changed, then free() after a checkpoint. `restated` = facts stated anew.
 
@@ -45,18 +57,24 @@ class Retainer:
         self.consider: Callable[[int, int, int], None] = lambda first, limit, settled: None
         self.restated = self.settled = 0
 
-    def look(self, queue: Any) -> None:
+    @cython.ccall
+    def look(self, queue: Queue):
         """Note what the queue needs of the log."""
-        floor = queue.cursor.floor
-        done = floor + queue.cursor.done_above
-        self.settled += done - self._done.get(queue.id, done)
-        self._done[queue.id] = done
-        if floor >= queue.index.end:
+        index: Index = queue.index
+        cursor: Cursor = queue.cursor
+        done: cython.longlong = cursor.floor + cursor.done_above
+        known = self._done.get(queue.id)
+        if known is None:
+            self._done[queue.id] = done
+        elif done != known:
+            self.settled += done - known
+            self._done[queue.id] = done
+        if cursor.floor >= index.end:
             self._floors.pop(queue.id, None)
-        elif floor < queue.index.copied_to:  # its units lie in no order: only who looks into a segment can tell
+        elif cursor.floor < index.copied_to:  # its units lie in no order: only who looks into a segment can tell
             self._floors[queue.id] = 0
-        elif queue.index.find(floor) == FOUND:
-            self._floors[queue.id] = queue.index.log_offset
+        elif index.find(cursor.floor) == 1:
+            self._floors[queue.id] = index.log_offset
         else:  # its chunk is not in memory: what we knew is a lower bound, since units lie in the order of the log
             self._floors.setdefault(queue.id, 0)
 

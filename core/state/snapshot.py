@@ -11,6 +11,7 @@ Keys are big-endian, so a queue's chunks lie together and in order.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -105,8 +106,8 @@ def queue_key(queue_id: int) -> bytes:
     return queue_id.to_bytes(8, "big")
 
 
-def queue_row(queue_id: int, meta: QueueMeta) -> tuple[bytes, bytes]:
-    """A queue's row in `queues`."""
+def queue_row(queue_id: int, meta: QueueMeta | tuple[Any, ...]) -> tuple[bytes, bytes]:
+    """A queue's row in `queues`; as a tuple: the values of QueueMeta, in its order."""
     return queue_key(queue_id), _encode(meta)
 
 
@@ -142,7 +143,7 @@ def read_queues(tables: Tables) -> list[tuple[int, QueueMeta]]:
     return [(int.from_bytes(key, "big"), _decode_meta(value)) for key, value in tables.rows("queues")]
 
 
-def runs_of(numbers: set[int]) -> list[tuple[int, int]]:
+def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """A set of numbers as ascending runs [first, after)."""
     runs: list[tuple[int, int]] = []
     for number in sorted(numbers):
