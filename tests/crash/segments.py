@@ -32,6 +32,10 @@ class Record(NamedTuple):
             file.seek(self.start + at)
             file.write(data)
 
+    def damage(self, at: int, count: int = 2) -> None:
+        """Flip a bit in each of so many of its bytes: whatever they are, they are others then."""
+        self.write(at, bytes(each ^ 1 for each in self.read()[at : at + count]))
+
     def truncate(self, keep: int) -> None:
         """End the file within it."""
         with open(self.file, "r+b") as file:

@@ -95,7 +95,7 @@ def test_what_is_damaged_is_refused(broker, tmp_path):
     broker.stop()
     record = records(broker.data)[50]
     old = record.read()
-    record.write(60, b"\xff\xfe")
+    record.damage(60)
     code, text = backup(broker.data, tmp_path / "copy")
     assert code == EX_DATAERR and f"damaged at offset {record.offset}" in text and not (tmp_path / "copy").exists()
     record.write(0, old)

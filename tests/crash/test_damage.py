@@ -21,7 +21,7 @@ def damaged(tmp_path):
             fill(channel, name, [b"%d-" % at + b"x" * 40_000 for at in range(5)], delivery_mode=2)
     large = [record for record in records(broker.data) if record.size > 40_000]
     third = large[2]
-    third.write(third.size // 2, b"\xff\xfe\xfd")
+    third.damage(third.size // 2)
     connection = pika.BlockingConnection(parameters(broker))
     yield connection
     connection.close()

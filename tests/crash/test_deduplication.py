@@ -47,6 +47,7 @@ def test_a_confirmed_key_is_known_after_a_kill(broker, lost):
         for exchange, key in (("disk", ""), ("memory", ""), ("", "once")):
             channel.basic_publish(exchange, key, b"%d" % number, properties(number))
     assert len(read(channel, "disk")) == 300
+    channel.queue_declare("later", durable=True)  # its commit takes these acks along
     for number in range(0, 300, 3):
         method, _, body = channel.basic_get("once")
         assert int(body) == number // 3
@@ -95,6 +96,7 @@ def test_what_was_not_confirmed_can_be_sent_again_and_arrives_once(broker):
         for number in range(600):  # what a publisher does that got no confirms
             channel.basic_publish("disk", "", f"{life} {number}".encode(), properties(f"{life} {number}"))
         assert sorted(read(channel, "disk")) == sorted(f"{life} {number}" for number in range(600))
+        channel.queue_declare(f"later {life}", durable=True)  # its commit takes the acks along
         channel.connection.close()
 
 

@@ -130,7 +130,7 @@ def test_what_cannot_be_dumped_or_restored_is_said_in_one_line_and_leaves_nothin
     file = tmp_path / "all.gz"
     record = records(broker.data)[50]
     old = record.read()
-    record.write(60, b"\xff\xfe")
+    record.damage(60)
     code, text = run("dump", broker.data, file)
     assert code == EX_DATAERR and f"damaged at offset {record.offset}" in text and "mqgateway repair" in text
     assert run("dump", tmp_path, file)[0] == EX_NOINPUT

@@ -91,6 +91,7 @@ def test_each_confirmed_message_is_in_one_place_after_kill_9(broker):
     client.close()
     died = 0
     for round_number in range(ROUNDS):
+        declare(broker.port, f"round {round_number}")  # its commit takes along what was taken in the round before
         producers = [MortalProducer(each, "", "q", 1, round_number) for each in range(2)]
         for each in producers:
             each.attach(broker.port)

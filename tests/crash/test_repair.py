@@ -154,7 +154,7 @@ def test_what_only_state_knows_is_said_anew(broker, tmp_path):
     before = dump(broker.data, tmp_path / "before")
     for record in records(broker.data):
         if body(record) is None:
-            record.write(60, b"\xff\xfe")
+            record.damage(60)
     code, said = repair(broker.data)
     assert code == 0 and "lost" not in said and "is said anew in the log" in said
     shutil.rmtree(broker.data / "state")
@@ -167,7 +167,10 @@ def test_without_state_what_is_left_is_what_the_sound_records_say(broker, seed):
     broker.start()
     left = lay(broker)
     shutil.rmtree(broker.data / "state")
+    stored = [each for each in map(body, records(broker.data)) if each is not None]
     hit = damage(broker.data, seed, 1 + (seed - 100) * 2)
+    while stored[-1] in hit:  # what is missing behind the last message nobody can count
+        stored.pop()
     code, said = repair(broker.data)
     assert code == 0 and verify(broker.data)[0] == 0, said
     broker.start()
@@ -177,7 +180,7 @@ def test_without_state_what_is_left_is_what_the_sound_records_say(broker, seed):
         assert set(found) >= {each for each in before if each not in hit}
         if None not in hit:
             assert found == [each for each in before if each not in hit]
-    assert len([each for each in hit if each is not None]) == sum(
+    assert len([each for each in stored if each in hit]) == sum(
         map(int, re.findall(r"(\d+) records of messages", said))
     )
 
@@ -187,7 +190,8 @@ def test_the_broker_names_the_command_that_mends_what_it_refuses(broker):
     lay(broker)
     shutil.rmtree(broker.data / "state")
     record = records(broker.data)[100]
-    record.write(60, b"\xff\xfe")
+    record.damage(60)
+    damaged = record.read()
     done = subprocess.run(broker_line(broker), capture_output=True, text=True, timeout=60)
     assert done.returncode == EX_DATAERR and "mqgateway repair" in done.stderr and str(record.offset) in done.stderr
     code, text = repair(broker.data)
@@ -195,7 +199,7 @@ def test_the_broker_names_the_command_that_mends_what_it_refuses(broker):
     (folder,) = broker.data.glob("repaired-*")
     assert str(folder) in text
     saved = (folder / f"{record.offset:020d}-{record.offset + record.size:020d}").read_bytes()
-    assert len(saved) == record.size and saved[60:62] == b"\xff\xfe"
+    assert saved == damaged
     broker.start()
 
 
@@ -214,7 +218,7 @@ def test_after_kill_9_with_damage_in_front_of_and_behind_the_checkpoint(broker):
     found = [record for record in records(broker.data) if body(record)]
     hit = [body(found[number]) for number in (200, 790)]
     for number in (200, 790):
-        found[number].write(1000, b"\xff\xfe")
+        found[number].damage(1000)
     code, said = repair(broker.data)
     assert code == 0 and verify(broker.data)[0] == 0, said
     broker.start()
@@ -231,7 +235,7 @@ def test_offsets_go_on_behind_what_was_lost(broker):
         fill(channel, "s", [b"%d" % number for number in range(10)], delivery_mode=2)
     broker.stop()
     last = [record for record in records(broker.data) if body(record) == b"9"]
-    last[0].write(90, b"\xff\xfe")
+    last[0].damage(90)
     code, said = repair(broker.data)
     assert code == 0 and told(said) == {"s": {9}}
     shutil.rmtree(broker.data / "state")
@@ -285,7 +289,7 @@ def test_no_room_for_what_is_saved_changes_nothing(broker):
     broker.start()
     lay(broker)
     for record in records(broker.data)[5:700]:
-        record.write(60, b"\xff\xfe")
+        record.damage(60)
     before = {path: path.read_bytes() for path in (broker.data / "commitlog").iterdir()}
     small = ("bash", "-c", 'ulimit -f 500; exec "$@"', "bash")
     line = [*broker_line(broker)[:1], "repair", "--yes", *broker_line(broker)[1:]]
@@ -312,7 +316,7 @@ def test_wherever_it_is_killed_it_goes_on_and_ends_the_same(broker, tmp_path, st
     lay(broker)
     found = records(broker.data)
     for number in (3, 10, 500, 501) if state == "kept" else (500, 501, len(found) - 1):
-        found[number].write(60, b"\xff\xfe")
+        found[number].damage(60)
     if state == "inside":
         (broker.data / "abort").touch()
     damaged = tmp_path / "damaged"

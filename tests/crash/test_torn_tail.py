@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients.broker import Broker
 from tests.crash.load import contents, declare, publish
-from tests.crash.segments import Record, records
+from tests.crash.segments import records
 from tests.crash.test_restart import delete_state
 
 COUNT = 10
@@ -14,17 +14,12 @@ MEBIBYTE = 1 << 20
 HARMS = {
     "the file ends within the record": lambda record: record.truncate(record.size - 5),
     "the file ends within its head": lambda record: record.truncate(6),
-    "the last octets are other ones": lambda record: record.write(record.size - 7, b"\xaa" * 7),
+    "the last octets are other ones": lambda record: record.damage(record.size - 7, 7),
     "the last half never arrived": lambda record: record.write(record.size // 2, bytes(record.size - record.size // 2)),
-    "one bit of the body is flipped": lambda record: flip(record, record.read().index(b"body-")),
-    "one bit of its size is flipped": lambda record: flip(record, 2),
-    "one bit of its store time is flipped": lambda record: flip(record, 63),
+    "one bit of the body is flipped": lambda record: record.damage(record.read().index(b"body-"), 1),
+    "one bit of its size is flipped": lambda record: record.damage(2, 1),
+    "one bit of its store time is flipped": lambda record: record.damage(63, 1),
 }
-
-
-def flip(record: Record, at: int) -> None:
-    """Change one bit."""
-    record.write(at, bytes([record.read()[at] ^ 1]))
 
 
 def cut_lines(broker: Broker) -> list[str]:
@@ -93,7 +88,7 @@ def test_a_bad_record_far_from_the_end_refuses_the_start_and_is_named(broker, at
     publish(broker.port, "q", [b"body-2 " + b"x" * MEBIBYTE] * 20)  # more than any one batch behind it
     broker.stop()
     bad = next(record for record in records(broker.data) if b"body-1 x" in record.read())
-    flip(bad, bad.read().index(b"body-1") if at == "body" else 2)
+    bad.damage(bad.read().index(b"body-1") if at == "body" else 2, 1)
     delete_state(broker)
     broker.spawn()
     said = broker.wait_refused()
@@ -108,11 +103,11 @@ def test_a_bad_record_is_not_made_worse_by_the_refusal(broker):
     broker.stop()
     bad = next(record for record in records(broker.data) if b"body-0 x" in record.read())
     at = bad.read().index(b"body-0")
-    flip(bad, at)
+    bad.damage(at, 1)
     delete_state(broker)
     for _ in range(2):
         broker.spawn()
         broker.wait_refused()
-    flip(bad, at)  # repaired
+    bad.damage(at, 1)  # repaired
     broker.start()
     assert numbers(broker) == [0] + [1] * 20
