@@ -57,16 +57,24 @@ def find(files: ReadFiles, clean: bool, known_end: int) -> list[Stretch]:
     at least, 0 = nobody knows. Else what lies behind the log's end is of a torn batch, which was never confirmed.
     """
     found = scrub(files, lambda view: None)
-    stretches = []
+    stretches: list[Stretch] = []
     for damage in found.damages:
         if not _size_at(files, damage.offset):  # else a record that says something odd about itself
-            stretches.append(Stretch(damage.offset, _grown(files, damage.offset, damage.upto)))
+            _add(files, stretches, damage.offset, damage.upto)
     if (clean and found.torn_bytes) or known_end > found.tail:
-        stretches += _at_the_end(files, found.tail, known_end, clean)
+        _add_those_at_the_end(files, stretches, found.tail, known_end, clean)
     return stretches
 
 
-def _at_the_end(files: ReadFiles, at: int, known_end: int, clean: bool) -> Iterator[Stretch]:
+def _add(files: ReadFiles, stretches: list[Stretch], start: int, stop: int) -> int:
+    """Add a stretch as large as its filler, or join it with the one before: less is filled then. Returns its end."""
+    if stretches and stretches[-1].stop >= start:
+        start = stretches.pop().start
+    stretches.append(Stretch(start, _grown(files, start, stop)))
+    return stretches[-1].stop
+
+
+def _add_those_at_the_end(files: ReadFiles, stretches: list[Stretch], at: int, known_end: int, clean: bool) -> None:
     """What is damaged among the last records, though no later batch follows."""
     limit = OFFSET_MAX if clean else known_end
     while True:
@@ -78,10 +86,9 @@ def _at_the_end(files: ReadFiles, at: int, known_end: int, clean: bool) -> Itera
         if not bad < found <= limit:
             stop = max(dirty_to, known_end) if clean else known_end
             if stop > bad or (clean and tail < bad):  # or nothing ends the last transaction
-                yield Stretch(bad, _grown(files, bad, stop))
+                _add(files, stretches, bad, stop)
             return
-        at = _grown(files, bad, found)
-        yield Stretch(bad, at)
+        at = _add(files, stretches, bad, found)
 
 
 def _grown(files: ReadFiles, start: int, stop: int) -> int:

@@ -60,12 +60,12 @@ def scrub(files: ReadFiles, on_record: Callable[[View], None]) -> Scrubbed:
 
 def behind(files: ReadFiles, bad: int, tail: int) -> tuple[int, int, int]:
     """Behind a place without a valid record: where the next valid one lies, where the first of a later batch does (-1:
-    nowhere; then all of it was torn), and the offset behind the last byte that is not zero.
+    nowhere; then all of it was torn), and the offset behind the last byte that is not zero, from `bad` on.
 
     tail: where the log ends if no later batch follows; it differs from `bad` by a transaction that is not whole.
     """
     view = View()
-    dirty_to, found = tail, -1
+    dirty_to, found = bad, -1
     at = bad
     while (at := files.next_data(at)) < files.end:
         segment_end = at - at % files.segment_bytes + files.segment_bytes

@@ -1,19 +1,21 @@
 """What a log lost with damaged records, and saying anew what only state/ still knows of it.
 
 A checkpoint reflects the log up to its stamp: of what was damaged before that, it knows facts, what is done, and where
-messages lay. All of that is appended again: facts with their deletions, each queue's cursor and counts, and that the
-messages which lay there are done. Every record is absolute, so appending all of it twice changes nothing.
+messages lay. All of that is appended again: facts with their deletions, each queue's cursor and counts, that the
+messages which lay there are done, messages whose links lay there, and those of which only a copy lay there. Every
+record is absolute, so appending all of it twice changes nothing.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from core.log.blocking import BlockingLog
 from core.log.mend import Stretch
 from core.log.record import DONE, STATE
+from core.log.view import decode_message
 from core.message import Message
 from core.state.compare import Loaded, slot_of, units
 from core.state.done import DoneWriter
@@ -45,30 +47,46 @@ class Lost(NamedTuple):
     ranges: list[Range]
 
 
-def lost_messages(state: Loaded, stretches: list[Stretch]) -> Iterator[Lost]:
+def lost_messages(state: Loaded, stretches: list[Stretch], rebuilt: Loaded | None = None) -> Iterator[Lost]:
     """Of each queue that lost some: those whose unit points into a stretch, and those that are neither there nor done,
-    where a stretch lies between their neighbours."""
-    starts = [each.start for each in stretches]
+    where a stretch lies between their neighbours. rebuilt: what the log alone gives, when `state` is what state/ keeps;
+    it may know a sound record of a message whose copy is damaged."""
     for fact in state.applier.model.facts.of(QueueFact):
-        ranges = list(_joined(_lost_of(state, fact.id, stretches, starts)))
-        if ranges:
-            yield Lost(fact, ranges)
+        found = list(_lost_of(state, fact.id, stretches, rebuilt is not None))
+        if found and rebuilt is not None and slot_of(rebuilt, fact.id) is not None:
+            elsewhere = {unit.offset for unit in units(rebuilt, fact.id)}
+            found = [offset for offset in found if offset not in elsewhere]
+        if found:
+            yield Lost(fact, list(_joined((offset, offset + 1) for offset in found)))
 
 
-def _lost_of(state: Loaded, queue_id: int, stretches: list[Stretch], starts: list[int]) -> Iterator[Range]:
+def _lost_of(state: Loaded, queue_id: int, stretches: list[Stretch], kept: bool) -> Iterator[int]:
+    """Where copies lie the log's order is not the queue's: there, what is neither there nor done is lost if state/ says
+    so; the log alone may have forgotten that it is done."""
     slot = slot_of(state, queue_id)
+    starts = [each.start for each in stretches]
+    ordered_from = slot.index.copied_to
     offset = max(slot.cursor.floor, slot.index.begin)
-    before = -1  # log offset of the last message that is there
+    before = -1  # log offset of the last message that is there, and no copy
     for unit in units(state, queue_id):
-        number = bisect_right(starts, unit.log_offset)
-        inside = number > 0 and unit.log_offset < stretches[number - 1].stop
-        if inside or number > bisect_right(starts, before):
-            yield from ((at, at + 1) for at in range(offset, unit.offset) if not slot.cursor.is_done(at))
-        if inside:
-            yield unit.offset, unit.offset + 1
+        inside = is_inside(stretches, starts, unit.log_offset)
+        if unit.offset < ordered_from:
+            between = kept
         else:
+            between = inside or bisect_right(starts, unit.log_offset) > bisect_right(starts, before)
+        if between:
+            yield from (at for at in range(offset, unit.offset) if not slot.cursor.is_done(at))
+        if inside:
+            yield unit.offset
+        elif unit.offset >= ordered_from:
             before = unit.log_offset
         offset = unit.offset + 1
+
+
+def is_inside(stretches: list[Stretch], starts: list[int], offset: int) -> bool:
+    """Whether a record at that log offset is damaged. starts: of the stretches."""
+    number = bisect_right(starts, offset)
+    return number > 0 and offset < stretches[number - 1].stop
 
 
 def _joined(ranges: Iterator[Range]) -> Iterator[Range]:
@@ -85,11 +103,14 @@ def _joined(ranges: Iterator[Range]) -> Iterator[Range]:
 
 
 class Restated(NamedTuple):
-    """The state that knows most, the one that the log alone gives, and what is lost."""
+    """The state that knows most, the one that the log alone gives, what is lost, and the stretches in which it lay;
+    read(log offset, size)."""
 
     kept: Loaded
     rebuilt: Loaded
     lost: list[Lost]
+    stretches: list[Stretch]
+    read: Callable[[int, int], bytes]
 
 
 def restate(log: BlockingLog, what: Restated, ms: int) -> None:
@@ -103,6 +124,9 @@ def restate(log: BlockingLog, what: Restated, ms: int) -> None:
                 fact.first_offset = slot_of(what.kept, fact.id).cursor.floor
             log.append(STATE, encode(fact), ms)
     log.append(STATE, encode(IdsFact(next_id=max(kept.next_id, rebuilt.next_id))), ms)
+    for (offset, size), places in _unsaid(what).items():
+        message = decode_message(what.read(offset, size), 0, size, offset)
+        log.store(message, places, message.store_ms)
     writer = DoneWriter(min(64 << 10, log.segment_bytes // 4))
     _keep_ends(log, what, writer, ms)
     for fact in kept.of(QueueFact):
@@ -144,6 +168,31 @@ def _deletion(fact: Any) -> Change | None:
             arguments=fact.arguments,
         )
     return None
+
+
+def _unsaid(what: Restated) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
+    """Messages that the log alone does not have where `kept` has them, their links or their copies being damaged: a
+    sound record of each (log offset, size), and its places."""
+    found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    lost = {each.queue.id: each.ranges for each in what.lost}
+    starts = [each.start for each in what.stretches]
+    for fact in what.kept.applier.model.facts.of(QueueFact):
+        known = slot_of(what.rebuilt, fact.id) is not None
+        theirs = units(what.rebuilt, fact.id) if known else iter(())
+        other = next(theirs, None)
+        for unit in units(what.kept, fact.id):
+            while other is not None and other.offset < unit.offset:
+                other = next(theirs, None)
+            sound = unit
+            if other is not None and other.offset == unit.offset:
+                if other.log_offset == unit.log_offset:
+                    continue
+                if is_inside(what.stretches, starts, unit.log_offset):
+                    sound = other
+            elif any(start <= unit.offset < end for start, end in lost.get(fact.id, ())):
+                continue
+            found.setdefault((sound.log_offset, sound.size), []).append((fact.id, unit.offset, unit.code))
+    return found
 
 
 def _keep_ends(log: BlockingLog, what: Restated, writer: DoneWriter, ms: int) -> None:

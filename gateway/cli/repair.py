@@ -132,12 +132,12 @@ def _look(files: WatchedLog, data_dir: Path, room: Path, held: DataDirectory, pl
             kept = load_kept(Store(kept_path), log, tail, lambda start: _behind(stretches, start))
         except (StoreDamaged, msgspec.MsgspecError, LogCorrupt) as error:
             unusable = str(error)
+    differing = kept is not None and not stretches and next(differences(kept.state, rebuilt), None) is not None
+    (rebuilt if kept is None else kept.state).applier.drop_baseless()
     if kept is None:
-        rebuilt.applier.drop_baseless()
-        differing = False
+        lost = list(lost_messages(rebuilt, stretches))
     else:
-        differing = next(differences(kept.state, rebuilt), None) is not None
-    lost = list(lost_messages(rebuilt if kept is None else kept.state, stretches))
+        lost = list(lost_messages(kept.state, stretches, rebuilt))
     if plan is None:
         restated = kept is not None and any(each.start < kept.stamp for each in stretches)
         inside = kept is not None and _behind(stretches, kept.stamp) != kept.stamp
@@ -269,7 +269,8 @@ def _carry_out(data_dir: Path, segment_bytes: int, seen: _Seen) -> None:
                 raise Refused("a repair was interrupted here, and state/ has changed since")
             files.erase(plan.tail, written_to(files, plan.tail))
             log = BlockingLog(files, plan.tail, plan.counters)
-            restate(log, Restated(seen.kept.state, seen.rebuilt, seen.lost), int(time.time() * 1000))
+            what = Restated(seen.kept.state, seen.rebuilt, seen.lost, plan.stretches, files.read)
+            restate(log, what, int(time.time() * 1000))
             log.commit()
     finally:
         files.close()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.disk.files import SegmentFiles
 from core.log.blocking import BlockingLog
-from core.log.mend import EMPTY_BYTES, MendedLog, Missing, Stretch, fillers, find, written_to
+from core.log.mend import EMPTY_BYTES, Filler, MendedLog, Missing, Stretch, fillers, find, written_to
 from core.log.record import DONE, OTHER, STATE
 from core.log.recovery import Walk, scan
 from core.log.scrub import scrub
@@ -162,3 +162,36 @@ def test_missing_records_are_counted_by_their_numbers():
 def test_behind_the_last_byte():
     log = Log([100] * 3)
     assert written_to(log.files, 0) == log.tail and written_to(log.files, log.tail) == log.tail
+
+
+def test_a_transaction_whose_end_is_lost_at_the_end_of_a_clean_log_is_ended():
+    disk = SimDisk(Random(1), 1 << 30)
+    files = SegmentFiles("commitlog", SEGMENT_BYTES, ops=disk)
+    log = BlockingLog(files)
+    log._log.join(1000)
+    for number in range(3):
+        log.append(STATE, b"%d" % number, 5)
+    last = log.tail
+    log._log.end_joined([])
+    log.commit()
+    files.erase(last, log.tail)
+    found = []
+    for filler in MendedLog(files, find(files, True, 0)).fillers:
+        files.write_and_sync([(filler.offset, [filler.bytes()])], True)
+    scan(files, 0, lambda view: found.append(view.body()), clean=True)
+    assert found[:3] == [b"0", b"1", b"2"]
+
+
+def test_what_looks_like_a_record_within_a_damaged_one_goes_with_it():
+    log = Log([100] * 3)
+    at = log.tail + 88 + 30
+    writer = BlockingLog(log.files, log.tail, (0, 3, 3, 3, 3))
+    inner = Filler(at, 200, False).bytes()
+    writer.store(Message((b"/", b"", b"q"), b"", b"." * 30 + inner, 230, True), [(1, 9, 0)], 5)
+    writer.append(STATE, b"behind", 5)
+    writer.commit()
+    log.tail = writer.tail
+    log.damage(at - 60)
+    log.mend(known_end=log.tail)
+    assert find(log.files, False, log.tail) == []
+    assert [body for kind, _, body in log.read().values() if kind != OTHER][-1] == b"behind"
