@@ -26,11 +26,15 @@ from core.log.reader import Reader
 from core.log.record import STATE
 from core.log.recovery import scan
 from core.log.retention import Retention
+from core.log.scans import Ports as ScanPorts
+from core.log.scans import Scans
+from core.past import Past
 from core.policies import Policies
 from core.publish import Publisher
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
 from core.queue.levels import Levels
+from core.queue.replays import Replays
 from core.queue.spill import Ports as SpillPorts
 from core.queue.spill import Spill
 from core.quorum import QuorumQueue
@@ -47,6 +51,7 @@ from core.state.checkpoint import Ports as CheckpointPorts
 from core.state.delayed import DELAYED, DelayedQueue
 from core.state.kept_keys import read_keys
 from core.state.model import IDS_KEY, Model, VirtualHost
+from core.state.queue_past import Ports as PastPorts
 from core.state.reappend import Ports as ReappendPorts
 from core.state.reappend import Reappender
 from core.state.records import IdsFact, KeySeen, QueueFact, encode
@@ -199,7 +204,10 @@ class Broker:
 
     def _build_parts(self, applier: Applier) -> None:
         disk, loop = self._disk, self._loop
-        self.retention = Retention(self.log, disk.files.first, loop.failed, lambda: self.reader.oldest)
+        self.retention = Retention(
+            self.log, disk.files.first, loop.failed, lambda: min(self.reader.oldest, self.past.replays.scans.oldest)
+        )
+        self._build_past()
         retainer = Retainer(self.model, self.log, self.retention, STATE)
         ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, lambda: self.handover.now(), self._sync_log)
         self.checkpointer = Checkpointer(self.model, self.log, ports, retainer, self.config.log.checkpoint_bytes)
@@ -237,6 +245,21 @@ class Broker:
             )
         )
 
+    def _build_past(self) -> None:
+        disk, log, at, limits = self._disk, self.log, self.schedule.at, self.config.limits
+
+        def first() -> int:
+            return self.retention.first
+
+        ports = ScanPorts(log, first, disk.files.read, disk.readers.submit, self.clock, at, self._loop.soon)
+        scans = Scans(ports, limits.replay_bytes_per_second)
+        past = PastPorts(log, self.tail, scans, self.reader.fetch, self._read_chunk, at, first, self.clock)
+        self.past = Past(Replays(self.turn, log, scans, at), past, self.content, limits.replays)
+
+    def _read_chunk(self, queue_id: int, number: int, done: Callable[[Any], None]) -> None:
+        """done(a stored chunk of an index, None or Exception)."""
+        self._disk.readers.submit(partial(read_chunk, self._disk.store, queue_id, number), done)
+
     def _build_reappender(self, retainer: Retainer) -> None:
         disk, readers = self._disk, self._disk.readers
 
@@ -249,7 +272,7 @@ class Broker:
                 log=self.log,
                 queues=self.model.queues,
                 reader=self.reader,
-                read_chunk=lambda *place, done: readers.submit(partial(read_chunk, disk.store, *place), done),
+                read_chunk=self._read_chunk,
                 busy=lambda: self.checkpointer.running,
                 later=lambda ms, callback: self.schedule.at(self.clock.ms + ms, callback),
                 free_bytes=partial(readers.submit, disk.files.free_bytes),
@@ -332,6 +355,7 @@ class Broker:
     def _queue_deleted(self, queue: Queue) -> None:
         self.schedule.forget(queue)
         self.dead_letters.forget(queue)
+        self.past.forget(queue)
         if isinstance(queue, DelayedQueue):
             self.delays.forget(queue)
         if self.metrics is not None:

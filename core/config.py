@@ -162,6 +162,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     channels_per_connection: int = 2047
     consumers_per_channel: int = 10_000
     unacked_per_channel: int = 1 << 18
+    replays: int = 64
+    replay_bytes_per_second: int = 64 * MIB
 
     def __post_init__(self) -> None:
         bounds = {
@@ -179,6 +181,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "channels_per_connection": (1, 65535),
             "consumers_per_channel": (1, COUNT_MAX),
             "unacked_per_channel": (1, COUNT_MAX),
+            "replays": (0, 4096),
+            "replay_bytes_per_second": (64 * KIB, SIZE_MAX),
         }
         _within("limits", self, bounds)
         if self.memory_bytes and not 32 * MIB <= self.memory_bytes <= SIZE_MAX:

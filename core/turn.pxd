@@ -17,7 +17,7 @@ cdef class Turn:
     cdef list _serving, _flushing, _resting
     cdef public list settled
     cdef readonly Clock clock
-    cdef public object submit, nap
+    cdef public object submit, nap, watch
     cdef public bint linger
     cdef bint _held
     cdef readonly long long turns, deliveries

@@ -53,6 +53,7 @@ class Turn:
     """soon(callback) runs a callback in the next iteration of the loop (loop.call_soon, or the simulator's).
 
     `submit()` is called once a turn between serving and flushing: it gathers what was settled and hands over the batch.
+    watch() is called once a turn, after serving, while somebody wants to know of everything that comes in; else None.
     `linger` asks for a nap of LINGER_SECONDS after this turn, by nap(seconds): input is streaming in, in small pieces,
     and a turn per piece costs more than what it carries.
     """
@@ -66,7 +67,7 @@ class Turn:
         self._flushing = []
         self._resting = []
         self.settled = []
-        self.submit = self.nap = None
+        self.submit = self.nap = self.watch = None
         self.linger = self._held = False
         self.turns = self.deliveries = 0
 
@@ -120,6 +121,8 @@ class Turn:
         self.turns += 1
         try:
             self._serve()
+            if self.watch is not None:
+                self.watch()
             self.clock.tick()  # after serving: what came in with this turn's time is judged by that time
             self._held = self.linger and not self._held  # a batch waits for one nap, never for two
             if self.submit is not None and not self._held:

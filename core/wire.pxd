@@ -1,7 +1,7 @@
-cpdef unsigned int rd8(unsigned char* b, Py_ssize_t at) noexcept
-cpdef unsigned int rd16(unsigned char* b, Py_ssize_t at) noexcept
-cpdef unsigned int rd32(unsigned char* b, Py_ssize_t at) noexcept
-cpdef unsigned long long rd64(unsigned char* b, Py_ssize_t at) noexcept
+cpdef unsigned int rd8(unsigned char* b, Py_ssize_t at) noexcept nogil
+cpdef unsigned int rd16(unsigned char* b, Py_ssize_t at) noexcept nogil
+cpdef unsigned int rd32(unsigned char* b, Py_ssize_t at) noexcept nogil
+cpdef unsigned long long rd64(unsigned char* b, Py_ssize_t at) noexcept nogil
 cpdef void wr8(unsigned char* b, Py_ssize_t at, unsigned int value) noexcept
 cpdef void wr16(unsigned char* b, Py_ssize_t at, unsigned int value) noexcept
 cpdef void wr32(unsigned char* b, Py_ssize_t at, unsigned int value) noexcept

@@ -33,6 +33,7 @@ PAIRS = cython.declare(bytes, b"".join([bytes((one, two)) for one in ALPHABET fo
 
 
 @cython.ccall
+@cython.nogil
 @cython.exceptval(check=False)
 def rd8(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.uint:
     """The byte at `at`."""
@@ -40,6 +41,7 @@ def rd8(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.uint:
 
 
 @cython.ccall
+@cython.nogil
 @cython.exceptval(check=False)
 def rd16(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.uint:
     """Two bytes, big-endian."""
@@ -47,6 +49,7 @@ def rd16(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.uint:
 
 
 @cython.ccall
+@cython.nogil
 @cython.exceptval(check=False)
 def rd32(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.uint:
     """Four bytes, big-endian, unsigned."""
@@ -57,6 +60,7 @@ def rd32(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.uint:
 
 
 @cython.ccall
+@cython.nogil
 @cython.exceptval(check=False)
 def rd64(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.ulonglong:
     """Eight bytes, big-endian, unsigned."""

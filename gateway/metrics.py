@@ -22,6 +22,7 @@ class BrokerCollector:
         yield from self._objects()
         yield from self._messages()
         yield from self._log()
+        yield from self._replays()
         yield from self._flow()
         yield from self._tls()
 
@@ -120,6 +121,19 @@ class BrokerCollector:
         yield counter("mq_log_copied_bytes", text, reappender.copied_bytes)
         yield counter("mq_log_copied_records", "Records appended anew for that", reappender.copied_records)
 
+    def _replays(self) -> Iterator[Metric]:
+        replays = self._broker.past.replays
+        scans = replays.scans
+        yield gauge("mq_replays", "Consumers that read a queue's or an exchange's past", len(replays.open))
+        yield gauge("mq_replays_behind", "Of them, those that have not come to the end", replays.behind)
+        yield gauge("mq_replays_waiting", "Of them, those that wait for a block of the log", scans.waiting)
+        yield counter("mq_replay_messages", "Messages delivered from the past", replays.delivered)
+        yield counter("mq_replay_read_bytes", "Bytes read from the disk for replays", scans.read_bytes)
+        text = "Times that a replay lost its place, because what it was to read next had gone"
+        yield counter("mq_replay_places_lost", text, scans.lost)
+        text = "Messages, and rests of segments, that replays left out because they cannot be read"
+        yield counter("mq_replay_unreadable", text, scans.unreadable)
+
     def _flow(self) -> Iterator[Metric]:
         broker = self._broker
         flow = broker.flow
@@ -133,9 +147,7 @@ class BrokerCollector:
         yield gauge("rabbitmq_resident_memory_limit_bytes", "Memory that blocks publishers", flow.memory_limit)
         yield gauge("rabbitmq_process_resident_memory_bytes", "Memory in use as flow control sees it", flow.memory_used)
         yield gauge("rabbitmq_disk_space_available_bytes", "Free on the data directory's disk", flow.disk_free)
-        yield gauge(
-            "rabbitmq_disk_space_available_limit_bytes", "Free space that blocks publishers", flow.disk_limit
-        )
+        yield gauge("rabbitmq_disk_space_available_limit_bytes", "Free space that blocks publishers", flow.disk_limit)
         yield counter("mq_publishers_blocked", "Times that publishers were blocked", flow.blocked_count)
         held = sum(connection.held_bytes for connection in broker.connections)
         yield gauge("mq_held_bytes", "Publishes held back by an alarm or waiting for a commit, bytes", held)

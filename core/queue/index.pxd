@@ -1,6 +1,6 @@
 cdef class Index:
     cdef readonly long long begin, end
-    cdef public long long copied_to
+    cdef public long long copied_to, held_from
     cdef dict _chunks
     cdef long long _memo_number
     cdef bytearray _memo

@@ -25,6 +25,7 @@ CHUNK_UNITS = 512
 CHUNK_BYTES = UNIT_BYTES * CHUNK_UNITS
 FOUND, ABSENT, NOT_LOADED = 1, 0, -1
 CODE_MAX = (1 << 63) - 1
+HELD_UNITS = cython.declare(cython.longlong, 1 << 16)  # 1.3 MB of units
 FIRST_BYTES = 8 * UNIT_BYTES  # a chunk grows as it fills: most queues never hold 512 messages
 
 
@@ -34,6 +35,7 @@ class Index:
 
     find() leaves what it found in log_offset, size, body_size and code: C integers, no object.
     unstored: numbers of full chunks that no checkpoint holds yet; stored: numbers of chunks that the store holds.
+    held_from: units from there on stay until 65,536 follow, though they are done: somebody is to read them (replays).
     copied_to: units below it may point at copies (retention makes them), in no order; from there on each record lies
     behind that of the unit before it.
     """
@@ -47,6 +49,7 @@ class Index:
         self.unstored = set()
         self.stored = set()
         self.copied_to = 0
+        self.held_from = CODE_MAX
         self.log_offset = self.code = 0
         self.size = self.body_size = 0
 
@@ -136,6 +139,8 @@ class Index:
     @cython.ccall
     def trim(self, begin: cython.longlong):
         """Forget everything below `begin`: it is done. Whole chunks leave memory."""
+        if begin > self.held_from:
+            begin = max(self.held_from, begin - HELD_UNITS)
         if begin <= self.begin:
             return
         if begin > self.end:

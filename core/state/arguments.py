@@ -192,8 +192,8 @@ def check_consumer_arguments(codec: ArgumentCodec, arguments: dict[str, Any], ti
         wrong = check(codec.type_name(arguments[name]), arguments[name]) if name in arguments else None
         if wrong is not None:
             raise PreconditionFailed(f"invalid arg '{name}' for {title}: {wrong}")
-    if STREAM_OFFSET in arguments and queue_type != STREAM:
-        raise PreconditionFailed(f"invalid arg '{STREAM_OFFSET}' for {title} of queue type rabbit_{queue_type}_queue")
+    if STREAM_OFFSET in arguments and queue_type != STREAM and PRIORITY in arguments:
+        raise PreconditionFailed(f"invalid arg '{PRIORITY}' for {title}: it cannot be with '{STREAM_OFFSET}'")
 
 
 def check_same(title: str, name: str, received: Any, current: Any) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cython
 
 from core.errors import AccessRefused, LimitReached, NotAllowed, NotFound, NotSupported, PreconditionFailed
+from core.queue.replays import Replay
 from core.quorum import QuorumQueue
-from core.state.arguments import CONSUMER_TIMEOUT, PRIORITY
+from core.state.arguments import CONSUMER_TIMEOUT, PRIORITY, STREAM_OFFSET
 from core.stream import Stream
 from protocols.amqp.errors import AmqpError
 from protocols.amqp.methods import (
@@ -23,13 +24,13 @@ from protocols.amqp.methods import (
 if cython.compiled:
     from cython.cimports.core.consume import Unacked
     from cython.cimports.core.message import Message
-    from cython.cimports.core.queue.consumer import Consumer, Gate
+    from cython.cimports.core.queue.consumer import Consumer, Gate, Source
     from cython.cimports.core.queue.delivery import Queue
     from cython.cimports.protocols.amqp.frames import FrameWriter
 else:
     from core.consume import Unacked
     from core.message import Message
-    from core.queue.consumer import Consumer, Gate
+    from core.queue.consumer import Consumer, Gate, Source
     from core.queue.delivery import Queue
     from protocols.amqp.frames import FrameWriter
 
@@ -41,7 +42,7 @@ PIPELINED = cython.declare(cython.Py_ssize_t, 8)  # deliveries in hand that a co
 class AmqpConsumer(Consumer):
     """One basic.consume."""
 
-    def __init__(self, queue: Queue, consuming: Consuming, tag: str, options: tuple):
+    def __init__(self, queue: Source, consuming: Consuming, tag: str, options: tuple):
         Consumer.__init__(self, queue, consuming.gate)
         self.no_ack, self.exclusive, self.arguments = options
         self.priority = self.arguments.get(PRIORITY, 0)
@@ -195,13 +196,14 @@ class Consuming:
             return
         queue = self._readable(name)
         self.broker.topology.check_consumer(self.vhost, queue, method.arguments)
+        if STREAM_OFFSET in method.arguments and not isinstance(queue, Stream):
+            self._consume_past(method, queue, tag)
+            return
         if method.exclusive and (queue.consumers or queue.ring.single):
             raise in_exclusive_use(queue, self.vhost)
         if any(consumer.exclusive for consumer in queue.consumers):
             raise in_exclusive_use(queue, self.vhost)
-        limit = self.broker.config.limits.consumers_per_channel
-        if len(self.consumers) >= limit:
-            raise LimitReached(f"number of consumers on this channel has reached the limit ({limit})")
+        self._check_count()
         options = (method.no_ack, method.exclusive, method.arguments)
         consumer = self._new_consumer(queue, tag, options)
         if not method.nowait:
@@ -209,6 +211,28 @@ class Consuming:
         self.consumers[tag] = consumer
         queue.add_consumer(consumer)
         self.broker.topology.consumer_added(self.vhost, queue)
+
+    def _check_count(self) -> None:
+        limit = self.broker.config.limits.consumers_per_channel
+        if len(self.consumers) >= limit:
+            raise LimitReached(f"number of consumers on this channel has reached the limit ({limit})")
+
+    def _consume_past(self, method, queue: Queue, tag: str) -> None:
+        """basic.consume with x-stream-offset on a queue that is no stream: a copy of what it received. It is no
+        consumer of the queue, and takes nothing from those that are."""
+        from protocols.amqp import streaming  # it builds on this module
+
+        self._check_count()
+        title = f"queue '{queue.name}' in vhost '{self.vhost.name}'"
+        streaming.check_replay(title, method, self.prefetch)
+        place = streaming.place_of(title, method.arguments, self.broker.clock.ms)
+        replay = self.broker.past.of_queue(queue, *place)
+        consumer = streaming.StreamConsumer(replay, self, tag, (False, False, method.arguments))
+        if not method.nowait:
+            self.output.method(self.channel, encode(BasicConsumeOk(tag)))
+        self.consumers[tag] = consumer
+        replay.begin(consumer)
+        self.broker.topology.queue_used(self.vhost, queue)
 
     def _consume_replies(self, method, tag: str) -> None:
         """basic.consume on the pseudo-queue of direct reply-to."""
@@ -249,6 +273,10 @@ class Consuming:
 
     def _remove(self, consumer: AmqpConsumer) -> None:
         queue = consumer.queue
+        if isinstance(queue, Replay):
+            queue.close()
+            self._leave_output(consumer)
+            return
         queue.remove_consumer(consumer)
         self._leave_output(consumer)
         if queue is self.replies:

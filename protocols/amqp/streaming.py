@@ -1,6 +1,8 @@
-"""basic.consume on a stream: where it begins, and the offset in every delivery's headers."""
+"""basic.consume on a stream, or on what a queue received: where it begins, and the offset in deliveries' headers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cython
 
@@ -23,7 +25,7 @@ OFFSET = "x-stream-offset"
 @cython.final
 @cython.cclass
 class StreamConsumer(AmqpConsumer):
-    """One basic.consume on a stream."""
+    """One basic.consume on a stream, or on what a queue received."""
 
     @cython.ccall
     def deliver(self, message: Message, offset: cython.longlong, redelivered: cython.bint):
@@ -35,6 +37,16 @@ def check_consume(title: str, no_ack: bool, prefetch: int) -> None:
     """Raises what a consumer deserves that a stream cannot serve. title: `queue 'q' in vhost '/'`."""
     if no_ack:
         raise NotSupported(f"automatic acknowledgement not supported by stream queues {title}")
+    if not prefetch:
+        raise PreconditionFailed(f"consumer prefetch count is not set for '{title}'")
+
+
+def check_replay(title: str, method: Any, prefetch: int) -> None:
+    """Raises what a consumer deserves that a queue's past cannot serve. title: `queue 'q' in vhost '/'`."""
+    if method.no_ack:
+        raise NotSupported(f"automatic acknowledgement not supported with '{OFFSET}' for {title}")
+    if method.exclusive:
+        raise NotSupported(f"exclusive consumer not supported with '{OFFSET}' for {title}")
     if not prefetch:
         raise PreconditionFailed(f"consumer prefetch count is not set for '{title}'")
 

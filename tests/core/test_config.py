@@ -100,6 +100,8 @@ OUT_OF_BOUNDS = [
     (Limits, "limits", "channels_per_connection", 1, 65535),
     (Limits, "limits", "consumers_per_channel", 1, 1 << 30),
     (Limits, "limits", "unacked_per_channel", 1, 1 << 30),
+    (Limits, "limits", "replays", 0, 4096),
+    (Limits, "limits", "replay_bytes_per_second", 65536, 1 << 50),
     (AmqpConfig, "amqp", "frame_max_bytes", 4096, MIB),
     (AmqpConfig, "amqp", "channel_max", 1, 65535),
     (AmqpConfig, "amqp", "heartbeat_seconds", 0, 65535),

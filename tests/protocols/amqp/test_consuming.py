@@ -224,8 +224,7 @@ def test_a_consumer_is_told_when_its_queue_is_deleted_if_it_understands(world, q
         (BasicConsume(queue="q", exclusive=True), BasicConsume(queue="q", arguments={"x-priority": True}), ChannelClose,
          "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q' in vhost '/': \"expected integer, got bool\""),
         (BasicQos(), BasicConsume(queue="q", arguments={"x-stream-offset": "first"}), ChannelClose,
-         "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 'q' in vhost '/' of queue type "
-         "rabbit_classic_queue"),
+         "PRECONDITION_FAILED - consumer prefetch count is not set for 'queue 'q' in vhost '/''"),
     ],
 )  # fmt: skip
 def test_what_is_refused(client, queue, first, second, kind, text):

@@ -1,0 +1,21 @@
+cdef class Sieve:
+    cdef long long _queue_id, _since_ms
+    cdef bytes _address
+    cdef bytearray _scratch
+    cdef unsigned char* _decoded
+    cdef unsigned char* _prefix
+    cdef unsigned char* _q_name
+    cdef unsigned char* _address_name
+    cdef Py_ssize_t _prefix_bytes
+    cdef Py_ssize_t _at, _size, _count
+    cdef unsigned long long _message_at, _message_size
+    cdef int _walk(self, unsigned char* b, Py_ssize_t n, unsigned long long start, long long* found) noexcept nogil
+    cdef bint _look(self, unsigned char* b, Py_ssize_t at, unsigned long long offset, long long* found) noexcept nogil
+    cdef long long _stored(self, unsigned char* b, Py_ssize_t at, Py_ssize_t end) noexcept nogil
+    cdef long long _unit_in(self, unsigned char* b, Py_ssize_t at, Py_ssize_t end, int skipped) noexcept nogil
+
+
+cdef unsigned int sextet(unsigned int letter) noexcept nogil
+cdef Py_ssize_t decode(unsigned char* b, Py_ssize_t at, Py_ssize_t end, unsigned char* to) noexcept nogil
+cdef bint lies(unsigned char* b, Py_ssize_t at, unsigned char* text, Py_ssize_t n) noexcept nogil
+cdef bint is_link(unsigned char* b, Py_ssize_t at) noexcept nogil
