@@ -104,7 +104,12 @@ class Segment:
 
 
 class SegmentFiles:
-    """All segments of one log, contiguous from `first` to `end`; filled with zeros and synced up to `filled_to`."""
+    """All segments of one log, contiguous from `first` to `end`; filled with zeros and synced up to `filled_to`.
+
+    failed  the first sync that did, or None. The kernel gave up what it could not write, and says so once: a later sync
+            that succeeds tells nothing of those bytes. So none does any more, and only the next start, which writes again
+            what it reads, makes them durable. None is a full disk either, which is tried again: its errno is EIO.
+    """
 
     def __init__(
         self,
@@ -123,6 +128,7 @@ class SegmentFiles:
         self._ops = ops or FileOps()
         self._lock = Lock()
         self._segments: list[Segment] = []
+        self.failed: OSError | None = None
         self._load()
         self.filled_to = self.first
 
@@ -148,7 +154,7 @@ class SegmentFiles:
             try:
                 self._ops.write_all(segment.fd, [*buffers, self._rest_of_page(offset, buffers)], offset - segment.base)
                 if sync or number + 1 < len(parts):
-                    self._ops.sync(segment.fd)
+                    self._sync(segment)
                 self._forget(segment, offset)
             finally:
                 self.give(segment)
@@ -173,9 +179,18 @@ class SegmentFiles:
         """Make the segment of `offset` durable: for ASYNC_FLUSH, now and then."""
         segment = self.take(offset)
         try:
-            self._ops.sync(segment.fd)
+            self._sync(segment)
         finally:
             self.give(segment)
+
+    def _sync(self, segment: Segment) -> None:
+        if self.failed is None:
+            try:
+                self._ops.sync(segment.fd)
+            except OSError as error:
+                self.failed = OSError(errno.EIO, f"sync of segment {segment.base:020d} failed: {error.strerror}")
+        if self.failed is not None:  # another thread's, perhaps, which was told of these bytes
+            raise OSError(self.failed.errno, self.failed.strerror)
 
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes at `offset`, within one segment; fewer only where the segment ends."""
@@ -329,4 +344,4 @@ class SegmentFiles:
             pages = end - at - end % PAGE_BYTES
             size = -at % PAGE_BYTES or pages if pages > 0 else end - at
             at += self._ops.write_zeros(segment.fd, at, min(size, end - at))
-        self._ops.sync(segment.fd)
+        self._sync(segment)

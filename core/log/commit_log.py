@@ -201,9 +201,9 @@ class CommitLog:
         return len(self._waiters) > 0 or len(self._callbacks) > 0 or self._batch_bytes >= LAZY_BYTES
 
     def close(self, done: object) -> None:
-        """done() once everything appended is committed and the engine has let go of its files."""
+        """done() once everything appended is committed and the engine has let go of its files; or failed()."""
         self.submit()
-        self.when_committed(lambda: self.engine.close(done))
+        self.when_committed(lambda: self.engine.close(lambda error: self._failed(error) if error else done()))
 
     def counters(self) -> tuple:
         """The next queue offset of each kind of record: belongs to a checkpoint that covers all appended so far."""

@@ -40,8 +40,8 @@ class LogEngine(Protocol):
     def trim(self, upto: int, done: Callable[[list[int] | Exception], None]) -> None:
         """Free the segments that end at or before `upto`; done gets where they began."""
 
-    def close(self, done: Callable[[], None]) -> None:
-        """Finish what is under way and let go of the files."""
+    def close(self, done: Callable[[Exception | None], None]) -> None:
+        """Finish what is under way and let go of the files. done(exception): nobody knows what is on the disk."""
 
 
 class Files(Protocol):
@@ -49,6 +49,7 @@ class Files(Protocol):
 
     filled_to: int
     ahead_bytes: int
+    failed: OSError | None
 
     def start(self, tail: int) -> None:
         """Space is to be made from here."""
@@ -108,7 +109,7 @@ class LocalEngine:
         self._tail = self._written_to = self._end = 0  # they differ while a batch is here
         self._parts = self._done = None
         self._parked = self._filling = self._flush_due = self._retry_due = self._closing = False
-        self._closed = lambda: None
+        self._closed = lambda error: None
         self._fatal = None
         self._written_callback = self._written
         self._by_writer_callback = self._by_writer
@@ -159,7 +160,7 @@ class LocalEngine:
 
         self._readers.submit(partial(self._files.remove_front, upto), trimmed)
 
-    def close(self, done: Callable[[], None]) -> None:
+    def close(self, done: Callable[[Exception | None], None]) -> None:
         """See LogEngine. Nothing may be handed over afterwards."""
         self._closing = True
         self._closed = done
@@ -172,7 +173,7 @@ class LocalEngine:
                 self._files.sync(self._written_to - 1)
             self._files.close()
 
-        self._writer.submit(last, lambda result: self._closed())
+        self._writer.submit(last, lambda result: self._closed(result))
 
     @cython.cfunc
     def _write(self):
@@ -190,6 +191,8 @@ class LocalEngine:
             self._parked = True
             self._is_full(True)
             return
+        if result is None:
+            result = self._files.failed  # of another sync, beside this one: the kernel tells only one of the two
         if isinstance(result, Exception):
             error = result if isinstance(result, OSError) else OSError(errno.EIO, repr(result))
             self._fatal = error

@@ -96,3 +96,20 @@ def test_a_flush_due_while_a_batch_waits_for_space_does_not_stop_the_broker():
     world.disk.capacity = 1 << 20
     life.run(10.0)
     assert life.failure is None and life.broker.log.committed == life.broker.log.appended
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_checkpoint_is_ahead_of_what_a_failed_flush_left_of_the_log(seed):
+    world = World(Random(seed), SIZES._replace(flush="async"))
+    life, _ = started(world, seed)
+    life.run(1.0)
+    declare(life, "flushed in vain")
+    world.disk.fail_sync = 0
+    life.run(1.0)
+    assert world.disk.sync_errors == 1
+    life.broker.checkpointer.checkpoint()
+    life.run(1.0)
+    world.disk.crash()
+    bare = world.copy(Random(0))
+    bare.store.drop()
+    assert sorted(started(world, seed)[0].vhost.queues) == sorted(started(bare, seed)[0].vhost.queues)

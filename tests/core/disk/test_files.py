@@ -266,3 +266,42 @@ def test_a_full_disk_is_an_error_and_no_reason_to_try_otherwise(tmp_path, monkey
         ops.write_zeros(fd, 0, 4096)
     monkeypatch.undo()
     ops.close(fd)
+
+
+class DyingOps(FileOps):
+    """`broken` = the errno of the next sync, and of no other: so the kernel tells it, once."""
+
+    broken = 0
+
+    def sync(self, fd):
+        broken, self.broken = self.broken, 0
+        if broken:
+            raise OSError(broken, os.strerror(broken))
+        super().sync(fd)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_after_a_sync_that_failed_none_is_said_to_have_succeeded(tmp_path, code):
+    ops = DyingOps()
+    files = filled(tmp_path, ops)
+    files.write_and_sync([(0, [b"x" * 100])], False)
+    assert files.failed is None
+    ops.broken = code
+    with pytest.raises(OSError, match="sync") as told:
+        files.sync(0)
+    assert told.value.errno == errno.EIO, "a full disk may be tried again, this may not"
+    assert files.failed is not None
+    tries = (
+        lambda: files.sync(0),
+        lambda: files.sync(SEGMENT),
+        lambda: files.write_and_sync([(100, [b"y" * 100])], True),
+        lambda: files.write_and_sync([(SEGMENT - 10, [b"y" * 10]), (SEGMENT, [b"y"])], False),
+        files.fill,
+        lambda: files.erase(0, 10),
+    )
+    for number, again in enumerate(tries):
+        with pytest.raises(OSError, match="sync") as told:
+            again()
+        assert told.value.errno == errno.EIO, number
+    files.close()
+    assert SegmentFiles(tmp_path, SEGMENT).failed is None, "the next start writes again what it read"

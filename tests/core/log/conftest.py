@@ -52,7 +52,7 @@ class HeldEngine:
 
     def close(self, done):
         self.closed = True
-        done()
+        done(None)
 
     def image(self, first=0):
         """The log's bytes from `first` on, zeros where nothing was written."""

@@ -108,6 +108,44 @@ def test_an_error_while_making_space_stops_the_log_at_the_next_batch(disk):
     assert [error.errno for error in disk.failures] == [errno.EIO] and disk.log.committed == 0
 
 
+def test_a_batch_that_was_synced_beside_a_sync_that_failed_is_not_committed(new_disk):
+    """The kernel tells it once, and what it says may be about the batch's bytes as well as about the zeros."""
+    disk = new_disk(segment_bytes=64 << 20).open()
+    disk.worker.run()
+    disk.store()
+    disk.log.submit()
+    write, done = disk.worker.jobs.pop(0)
+    assert write.args[1] is True
+    write()
+    disk.ops.broken = errno.EIO
+    with pytest.raises(OSError, match="sync of segment 00000000000000000000"):
+        disk.files.fill()
+    done(None)
+    assert [error.errno for error in disk.failures] == [errno.EIO] and disk.log.committed == 0
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["the flush", "the last sync"])
+def test_a_stop_is_none_when_a_sync_failed(new_disk, early):
+    disk = new_disk(sync=False).open()
+    disk.worker.run()
+    disk.store()
+    disk.commit()
+    if not early:
+        disk.wait()
+        disk.store()
+        disk.commit()
+    disk.ops.broken = errno.EIO
+    if early:
+        disk.wait()
+        disk.ops.broken = 0
+    told = []
+    disk.log.close(lambda: told.append("closed"))
+    for callback in disk.soon:
+        callback()
+    disk.worker.run()
+    assert told == [] and [error.errno for error in disk.failures] == [errno.EIO]
+
+
 def test_freeing_a_segment_makes_a_full_disk_try_again(disk):
     disk.open()
     while disk.log.appended < 3 * disk.segment_bytes:
@@ -142,6 +180,8 @@ def test_close_waits_for_what_is_under_way_and_lets_go_of_the_files(new_disk, sy
     disk.store()
     told = []
     disk.log.close(lambda: told.append("closed"))
+    for callback in disk.soon:
+        callback()
     disk.worker.run()
     assert told == ["closed"] and disk.log.committed == disk.log.appended
     assert disk.files.end == 0
