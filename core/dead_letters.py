@@ -312,7 +312,7 @@ class DeadLetters(Servable):
             offset = lane.offset(at)
             found = index.find(offset)
             if found == NOT_LOADED and not units:
-                self._ports.cold.bring(lane.queue, offset, partial(self._go_on, lane))
+                self._ports.cold.bring(lane.queue, offset, partial(self._chunk_came, lane))
                 return
             if found != FOUND or size >= AHEAD_BYTES or len(units) == AHEAD_LETTERS:
                 break
@@ -323,6 +323,13 @@ class DeadLetters(Servable):
             size += index.size
         assert units, f"letter {lane.offset(0)} of queue {lane.queue.name} lies nowhere"
         self._fetch(lane, units, offsets)
+
+    def _chunk_came(self, lane: Lane) -> None:
+        """The chunk of the first letter is in memory, or its queue has stopped since it cannot be read."""
+        queue = lane.queue
+        if queue.stopped and lane.count and queue.index.find(lane.offset(0)) == NOT_LOADED:
+            self._give_up(lane, LookupError("its chunk of the index cannot be read"))
+        self._go_on(lane)
 
     def _brought(self, lane: Lane) -> None:
         """A transient queue's letter is in memory, or lost."""

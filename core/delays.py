@@ -198,6 +198,9 @@ class Delays:
     def _read(self, queue: DelayedQueue, offsets: Offsets, rest: Offsets) -> None:
         """Have their messages in memory: first the chunks of the index, then the records. `rest` = to be read after
         them, one by one."""
+        if queue.deleted or queue.stopped:  # a chunk does not come
+            self._firing.discard(queue)
+            return
         offsets = [offset for offset in offsets if not queue.cursor.is_done(offset)]
         units = []
         for offset in offsets:

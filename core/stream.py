@@ -262,6 +262,8 @@ class Stream(LoggedQueue):
             while (found := self.index.find(probe)) == 0 and probe + 1 < high:
                 probe += 1  # it is lost: the next one tells the time
             if found < 0:
+                if self.stopped:  # it does not come
+                    return
                 self.cold.load(self, probe // CHUNK_UNITS, partial(self._seek, place, ms, low, high))
                 return
             if found and self.index.code >= ms:
@@ -334,8 +336,9 @@ class Stream(LoggedQueue):
         self.expired += dropped
 
     def _loaded(self) -> None:
-        self._trimming = False
-        self.keep()
+        if not self.stopped:  # else it does not come
+            self._trimming = False
+            self.keep()
 
     def expire(self) -> int:
         """See Queue.expire."""
@@ -362,6 +365,8 @@ class Stream(LoggedQueue):
             self.keep()
 
     def _counted(self, numbers: list) -> None:
+        if self.deleted or self.stopped:  # it does not come
+            return
         number = numbers[0]
         if self.index.loaded(number * CHUNK_UNITS):
             self._count_chunk(number)

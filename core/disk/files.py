@@ -107,8 +107,8 @@ class SegmentFiles:
     """All segments of one log, contiguous from `first` to `end`; filled with zeros and synced up to `filled_to`.
 
     failed  the first sync that did, or None. The kernel gave up what it could not write, and says so once: a later sync
-            that succeeds tells nothing of those bytes. So none does any more, and only the next start, which writes again
-            what it reads, makes them durable. None is a full disk either, which is tried again: its errno is EIO.
+            that succeeds tells nothing of those bytes. So none succeeds any more; the next start writes again what it
+            reads. No errno of these says that the disk is full: that would be tried again.
     """
 
     def __init__(

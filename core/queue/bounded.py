@@ -157,8 +157,9 @@ class Bounded(Expiring):
         return False
 
     def _chunk_loaded(self) -> None:
-        self._loading = False
-        self.turn.activate(self)
+        if not self.stopped:  # else it does not come
+            self._loading = False
+            self.turn.activate(self)
 
     @cython.cfunc
     def _let_go(self):

@@ -64,8 +64,10 @@ class ColdReads:
 
     def expire(self, queue: Any) -> None:
         """queue.expire(), which stops at a chunk that is not in memory: go on when it is."""
+        if queue.deleted:
+            return
         queue.expire()
-        if not queue.ready or queue.deleted:
+        if not queue.ready or queue.stopped:
             return
         head = queue.head()
         if head >= 0 and self._is_cold(queue, head):
@@ -79,7 +81,7 @@ class ColdReads:
 
     def bring(self, queue: Any, offset: int, done: Callable[[], None]) -> None:
         """Bring what tells when a message expires, and its size, into memory, then done(): the index's chunk, or a
-        transient queue's message. It may be settled by then, or lost."""
+        transient queue's message. See load(); what it is may be settled by then, or lost."""
         if queue.index is not None:
             self.load(queue, offset // CHUNK_UNITS, done)
         else:
@@ -106,28 +108,27 @@ class ColdReads:
         self._reader.fetch(units, partial(self._fetched, queue, units, offsets))
 
     def load(self, queue: Any, number: int, done: Callable[[], None]) -> None:
-        """Bring a stored chunk of the queue back into memory, then done()."""
+        """Bring a stored chunk of the queue back into memory, then done(). It is not there if the queue is deleted by
+        then, or stopped: because it cannot be read."""
         self.chunks += 1
         job = partial(self._read_chunk, queue.id, number)
         self._worker.submit(job, partial(self._got_chunk, queue, number, done))
 
     def _got_chunk(self, queue: Any, number: int, done: Callable[[], None], result: Any) -> None:
         if queue.deleted:
-            queue.read_finished({})
-            return
-        if result is None and (number + 1) * CHUNK_UNITS > queue.index.begin:
+            result = None
+        elif result is None and (number + 1) * CHUNK_UNITS > queue.index.begin:
             result = LookupError(f"chunk {number} of the index is missing in the store")
         if isinstance(result, Exception):
             self._stop(queue, result)
-            return
-        if result is not None:
+        elif result is not None:
             queue.index.load(number, result)
         done()
 
     def _loaded(self, queue: Any, offset: int) -> None:
-        if queue.index.find(offset) == FOUND:
+        if not queue.deleted and queue.index.find(offset) == FOUND:
             self(queue, offset)
-        else:  # settled and trimmed while it was read
+        elif not queue.stopped:  # settled and trimmed while it was read
             queue.read_finished({})
 
     def _ahead(self, queue: Any, offset: int) -> tuple[list[tuple[int, int]], list[int]]:
@@ -162,6 +163,8 @@ class ColdReads:
 
     def _stop(self, queue: Any, error: Exception) -> None:
         """What the queue needs next cannot be read: say so, in the log and to whoever waits for it."""
+        if queue.stopped:
+            return
         self._stopped.append(queue)
         queue.stop()
         logger.error(

@@ -116,6 +116,28 @@ def test_rejects_of_what_is_no_longer_in_memory_wait_for_the_disk_while_the_queu
     assert bodies(world, "dead") == [b"%d" % number for number in range(9, -1, -1)]
 
 
+def test_a_letter_whose_chunk_is_lost_stays_and_those_behind_it_go():
+    world = World(tail_bytes=65536).boot()
+    queue = declare(world, "q")
+    world.declare("dead")
+    fill(world, "q", 3000)
+    world.run()
+    world.take("q", 2000)
+    world.checkpoint()
+    assert not queue.index.loaded(600)
+    world.store.drop()
+    queue.reject(600)
+    queue.reject(601)
+    queue.reject(3)
+    world.run()
+    assert queue.stopped and bodies(world, "dead") == [b"3"]
+    assert world.broker.dead_letters.failed == 2 and queue.burying == 0 and world.broker.cold.failed == 1
+    queue.purge()
+    queue.reject(4)
+    world.run()
+    assert bodies(world, "dead") == [b"4"] and not queue.cursor.is_done(600)
+
+
 def test_a_deleted_or_purged_queue_leaves_no_dead_letters(world):
     declare(world, "q")
     declare(world, "r")

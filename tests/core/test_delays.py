@@ -206,6 +206,29 @@ def test_a_chunk_that_is_in_the_store_only_is_found_at_start(world):
     assert ready(world) == 1200
 
 
+@pytest.mark.parametrize("deleted", [True, False], ids=["its virtual host goes", "it is lost"])
+def test_nothing_waits_for_a_chunk_that_does_not_come(world, deleted):
+    vhost = world.topology.add_vhost("other")
+    for number in range(3000):
+        message = Message((b"other", b"", b"q"), encode_properties({"headers": {"x-delay": 60_000}}), b"", 0, True)
+        delay_ms = 60_000 if number == 3 * 512 else 70_000
+        world.broker.publisher.publish(message, world.broker.delays.hold(message, delay_ms, vhost))
+    world.run(1)
+    world.checkpoint()
+    assert not vhost.delayed.index.loaded(3 * 512)
+    world.store.drop()
+    jobs, readers = [], world.broker.cold._worker
+    readers.submit, submit = lambda *job: jobs.append(job), readers.submit
+    world.run(60)
+    assert len(jobs) == 1
+    if deleted:
+        world.topology.remove_vhost("other")
+    submit(*jobs.pop())
+    world.run(20)
+    assert jobs == [] and world.broker.delays._firing == set()
+    assert vhost.delayed.stopped != deleted
+
+
 def test_a_virtual_host_takes_what_waits_along(world):
     other = world.topology.add_vhost("other")
     message = Message((b"other", b"", b"q"), b"", b"x", 1, True)

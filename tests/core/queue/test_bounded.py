@@ -215,6 +215,22 @@ def test_what_was_settled_before_its_turn_came_is_not_counted(bench):
     assert queue.limits.ready_bytes == 50
 
 
+def test_a_chunk_that_cannot_be_read_is_not_asked_for_until_a_purge(bench):
+    queue = bench.queue()
+    shelf = Shelf(queue)
+    fill(bench, queue, 1100, 1)
+    shelf.put_away()
+    limit(queue, size=1)
+    bench.run()
+    (_, done), shelf.asked = shelf.asked[0], []
+    queue.stop()
+    done()
+    bench.run()
+    bench.publish(queue, b"x")
+    bench.run()
+    assert shelf.asked == []
+
+
 def test_chunks_on_the_disk_are_brought_back_one_at_a_time_to_be_counted(bench):
     queue = bench.queue()
     shelf = Shelf(queue)

@@ -167,3 +167,28 @@ def test_expiry_goes_on_when_the_chunk_at_the_head_is_there(cold, asked, chunks)
     assert queue.expires == 1
     answer(asked)
     assert queue.expires == 2 and asked.jobs == []
+
+
+@pytest.mark.parametrize("end", ["it is there", "deleted", "lost", "broken"])
+def test_whoever_waits_for_a_chunk_is_told_once_whatever_became_of_it(cold, asked, chunks, end):
+    queue, told = Queue(1100), []
+    unload(queue, 0, chunks)
+    cold.load(queue, 0, lambda: told.append(queue.index.loaded(3)))
+    queue.deleted = end == "deleted"
+    if end == "lost":
+        chunks.clear()
+    job, done = asked.jobs.pop(0)
+    done(OSError("bad sector") if end == "broken" else job())
+    assert told == [end == "it is there"] and queue.stopped == (end in ("lost", "broken"))
+    assert cold.failed == queue.stopped and queue.finished == [] and asked.jobs == []
+
+
+def test_a_chunk_that_cannot_be_read_is_not_asked_for_again_and_again(cold, asked, chunks, caplog):
+    queue = Queue(1100)
+    unload(queue, 0, chunks)
+    chunks.clear()
+    cold.expire(queue)
+    cold(queue, 3)
+    answer(asked)
+    answer(asked)
+    assert asked.jobs == asked.fetches == [] and cold.failed == len(caplog.records) == 1
