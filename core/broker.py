@@ -22,6 +22,7 @@ from core.handover import HandOver
 from core.histories import Histories
 from core.lifetimes import Lifetimes
 from core.log.commit_log import CommitLog
+from core.log.keeping import Keeper, keep_of
 from core.log.reader import Reader
 from core.log.record import STATE
 from core.log.recovery import scan
@@ -150,7 +151,7 @@ class Broker:
         disk.engine.start(restored.log.tail)
         self._build_log(restored.log.counters)
         applier.finish_replay()
-        self._build_parts(applier)
+        self._build_parts(applier, min(restored.stamp.needed_from, restored.stamp.offset))
         self._resume(restored)
         self.turn.submit = self.handover.submit
         if IDS_KEY not in self.model.facts.stated:
@@ -202,11 +203,10 @@ class Broker:
             self._deaths,
         )
 
-    def _build_parts(self, applier: Applier) -> None:
+    def _build_parts(self, applier: Applier, needed_from: int) -> None:
         disk, loop = self._disk, self._loop
-        self.retention = Retention(
-            self.log, disk.files.first, loop.failed, lambda: min(self.reader.oldest, self.past.replays.scans.oldest)
-        )
+        keeper, first = Keeper(keep_of(self.config), self.clock, self.log.segment_bytes), disk.files.first
+        self.retention = Retention(self.log, first, loop.failed, self._oldest_read, keeper, needed_from=needed_from)
         self._build_past()
         retainer = Retainer(self.model, self.log, self.retention, STATE)
         ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, lambda: self.handover.now(), self._sync_log)
@@ -260,22 +260,24 @@ class Broker:
         """done(a stored chunk of an index, None or Exception)."""
         self._disk.readers.submit(partial(read_chunk, self._disk.store, queue_id, number), done)
 
-    def _build_reappender(self, retainer: Retainer) -> None:
-        disk, readers = self._disk, self._disk.readers
+    def _oldest_read(self) -> int:
+        return min(self.reader.oldest, self.past.replays.scans.oldest)
 
+    def _build_reappender(self, retainer: Retainer) -> None:
         def cleared(upto: int) -> None:
             retainer.cleared(upto)
             self.checkpointer.checkpoint()
 
         self.reappender = Reappender(
             ReappendPorts(
-                log=self.log,
-                queues=self.model.queues,
-                reader=self.reader,
+                self.log,
+                self.model.queues,
+                self.reader,
                 read_chunk=self._read_chunk,
                 busy=lambda: self.checkpointer.running,
                 later=lambda ms, callback: self.schedule.at(self.clock.ms + ms, callback),
-                free_bytes=partial(readers.submit, disk.files.free_bytes),
+                free_bytes=partial(self._disk.readers.submit, self._disk.files.free_bytes),
+                make_room=self.retention.make_room,
                 cleared=cleared,
             )
         )

@@ -57,6 +57,10 @@ class Clock:
         self._slewed_at = now
         self.skew_ms = skew * 1000
 
+    def hour(self) -> int:
+        """The hour of the day, of the local time."""
+        return time.localtime(self.ms / 1000).tm_hour
+
     def monotonic(self) -> float:
         """Seconds of a clock that no administrator can set; for durations and deadlines."""
         return self._monotonic()

@@ -7,6 +7,7 @@ says why each key is there. 1 KiB = 1024 bytes throughout.
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -16,6 +17,8 @@ PAGE_BYTES = 4096
 SEGMENT_BYTES_MAX = (1 << 31) - PAGE_BYTES  # RocketMQ keeps a position in a segment as a signed 32-bit number
 SIZE_MAX = 1 << 50
 COUNT_MAX = 1 << 30
+HOURS_MAX = 24 * 366 * 100
+DELETE_WHEN = re.compile(r"(HOUR(;HOUR)*)?".replace("HOUR", "([01]?[0-9]|2[0-3])"), re.ASCII)
 UNIX_PATH_BYTES_MAX = 107  # sockaddr_un, less the final zero
 
 # Defaults that shrink with a smaller segment: key -> the share of the segment that it may be at most.
@@ -118,7 +121,7 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keys `log.*`: the commit log, its batches and its checkpoints."""
+    """Keys `log.*`: the commit log, its batches, its checkpoints, and how long it is kept."""
 
     flush: Literal["sync", "async"] = "sync"
     segment_bytes: int = GIB
@@ -128,6 +131,11 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cached_bytes: int = 256 * MIB
     checkpoint_seconds: int = 60
     checkpoint_bytes: int = 256 * MIB
+    keep_hours: int = 72
+    keep_bytes: int = 8 * GIB
+    delete_when: str = ""
+    disk_clean_percent: int = 75
+    disk_force_percent: int = 85
 
     def __post_init__(self) -> None:
         bounds = {
@@ -138,8 +146,15 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "cached_bytes": (0, SIZE_MAX),
             "checkpoint_seconds": (1, 86400),
             "checkpoint_bytes": (64 * KIB, SIZE_MAX),
+            "keep_hours": (0, HOURS_MAX),
+            "keep_bytes": (0, SIZE_MAX),
+            "disk_clean_percent": (10, 99),
+            "disk_force_percent": (10, 99),
         }
         _within("log", self, bounds)
+        if not DELETE_WHEN.fullmatch(self.delete_when):
+            allowed = "hours of the day, 0..23, separated by ; (04, for one), or nothing: at any hour"
+            raise ConfigError("log.delete_when", self.delete_when, allowed)
         if self.segment_bytes % PAGE_BYTES:
             raise ConfigError("log.segment_bytes", self.segment_bytes, f"a multiple of {PAGE_BYTES}")
 

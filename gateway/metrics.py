@@ -113,10 +113,20 @@ class BrokerCollector:
         yield counter("mq_log_records", "Records appended", log.records)
         yield gauge("mq_log_pending_bytes", "Appended and not yet committed, bytes", log.pending_bytes)
         yield gauge("mq_log_tail_bytes", "Newest messages kept in memory, bytes", log.tail.bytes_held)
-        retention, reappender = self._broker.retention, self._broker.reappender
-        kept = log.appended - retention.first
-        yield gauge("mq_log_kept_bytes", "The log from its first segment to its end, bytes", kept)
-        yield counter("mq_log_segments_freed", "Segments freed at the log's front", retention.freed)
+        yield from self._retention()
+
+    def _retention(self) -> Iterator[Metric]:
+        log, retention, reappender = self._broker.log, self._broker.retention, self._broker.reappender
+        yield gauge("mq_log_bytes", "The log from its first segment to its end, bytes", log.appended - retention.first)
+        text = "What of the log nothing needs and is kept for replay, bytes"
+        yield gauge("mq_log_kept_bytes", text, retention.needed_from - retention.first)
+        yield gauge("mq_log_kept_limit_bytes", "So much of it is kept at most", retention.keeper.bytes_max)
+        text = "The disk: 0 = has room, 1 = old segments go at any hour, 2 = all that are kept for replay go"
+        yield gauge("mq_log_disk_step", text, retention.keeper.step)
+        text = "Segments freed at the log's front, by the rule that asked for it"
+        yield labelled("mq_log_segments_freed", text, "rule", retention.freed)
+        text = "Times that what is live in front segments was not copied, so that they stay"
+        yield labelled("mq_log_copies_declined", text, "why", reappender.declined)
         text = "Bytes appended anew because their segment was to go and somebody still wants them"
         yield counter("mq_log_copied_bytes", text, reappender.copied_bytes)
         yield counter("mq_log_copied_records", "Records appended anew for that", reappender.copied_records)
@@ -175,6 +185,14 @@ def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 def counter(name: str, text: str, value: float) -> CounterMetricFamily:
     """A family of one sample that only grows."""
     return CounterMetricFamily(name, text, value=value)
+
+
+def labelled(name: str, text: str, label: str, values: dict[str, int]) -> CounterMetricFamily:
+    """A family of one sample per value of a label."""
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
 
 
 def exposition(broker) -> bytes:

@@ -302,7 +302,8 @@ class Service:
     def _usage(self) -> tuple[int, int]:
         if self.broker.flow.alarms[MEMORY]:
             give_back_memory()
-        return memory_used(), shutil.disk_usage(self.config.data_dir).free
+        disk = shutil.disk_usage(self.config.data_dir)
+        return memory_used(), disk.free + self.broker.retention.look(disk.free, disk.used + disk.free)  # as df counts
 
     def _call_at(self, ms: int, callback: Any) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, ms - self.clock.ms) / 1000, callback)

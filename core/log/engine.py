@@ -22,7 +22,11 @@ Parts = Sequence[tuple[int, Sequence[Any]]]
 
 
 class LogEngine(Protocol):
-    """What the commit log asks of the disk, of a simulated one, or of a replicated group."""
+    """What the commit log asks of the disk, of a simulated one, or of a replicated group. full = it takes no more.
+    make_room() is asked before it says so: True = something is being trimmed."""
+
+    full: bool
+    make_room: Callable[[], bool]
 
     def tail(self) -> int:
         """The offset behind everything handed over so far."""
@@ -105,6 +109,7 @@ class LocalEngine:
         self._later = later
         self._sync = sync
         self.blocked = lambda full: None
+        self.make_room = lambda: False
         self.full = False  # no space could be made: the last try failed
         self._tail = self._written_to = self._end = 0  # they differ while a batch is here
         self._parts = self._done = None
@@ -189,7 +194,7 @@ class LocalEngine:
     def _written(self, result: Any) -> None:
         if isinstance(result, OSError) and result.errno in FULL:  # a file system that copies on write
             self._parked = True
-            self._is_full(True)
+            self._no_space()
             return
         if result is None:
             result = self._files.failed  # of another sync, beside this one: the kernel tells only one of the two
@@ -247,13 +252,18 @@ class LocalEngine:
             self._shut()
             return
         if isinstance(result, OSError) and result.errno in FULL:
-            self._is_full(True)
+            self._no_space()
             return
         if isinstance(result, Exception):
             self._fatal = result if isinstance(result, OSError) else OSError(errno.EIO, repr(result))
         elif self.full:
             self._is_full(False)
         self._fill()
+
+    def _no_space(self) -> None:
+        """The disk took no more: it is full, unless it could be helped."""
+        if not self.make_room():
+            self._is_full(True)
 
     def _is_full(self, full: bool) -> None:
         if full != self.full:

@@ -1,17 +1,23 @@
-"""Which segments may go: from the front, those that nothing needs; and which are worth it that something is copied.
+"""Which segments go: from the front, those that nothing needs, once they are no longer kept for replay; and which are
+worth it that something is copied.
 
-What is needed is the caller's to say (state/retain.py, state/reappend.py): one offset. The segment being written never
-goes. Removing is the engine's work, off the loop.
+    first            needed_from                 committed
+    | kept for replay | somebody needs it ........ |
+
+What is needed is the caller's to say (state/retain.py, state/reappend.py): one offset. What is kept, keeping.py says.
+The segment being written never goes. Removing is the engine's work, off the loop.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from core.log.commit_log import CommitLog
 from core.log.engine import LogEngine
+from core.log.keeping import RULES, STORE_MS_END, Keeper, stored_ms
 
 logger = logging.getLogger(__name__)
 
@@ -20,49 +26,126 @@ FREES_OF_COPIED = 2  # a prefix of the log goes when it frees so many times what
 
 
 class Retention:
-    """free() is called after a checkpoint. `first` = where the log begins; `freed` = segments freed since start.
-    reading() = the lowest log offset that somebody is about to read."""
+    """free() after a checkpoint; look() when the disk was looked at; make_room() when it takes no more.
+
+    first        where the log begins
+    needed_from  the first segment that somebody needs; it is remembered by checkpoints, and only grows
+    freed        rule of keeping.py -> segments freed since start
+    reading()    the lowest log offset that somebody is about to read
+    """
 
     def __init__(
-        self, log: CommitLog, first: int, failed: Callable[[Exception], None], reading: Callable[[], int]
+        self,
+        log: CommitLog,
+        first: int,
+        failed: Callable[[Exception], None],
+        reading: Callable[[], int],
+        keeper: Keeper,
+        *,
+        needed_from: int = 0,
     ):
         self._log = log
         self._reading = reading
-        self._safe = 0
         self._engine: LogEngine = log.engine
+        self._engine.make_room = self.make_room
         self._failed = failed
-        self._trimming = False
+        self.keeper = keeper
         self.first = first
-        self.freed = 0
+        self.needed_from = max(first, needed_from - needed_from % log.segment_bytes)
+        self.freed = dict.fromkeys(RULES, 0)
+        self._going: dict[str, int] = {}  # rule -> segments that are being removed
+        self._wanted = {"disk": 0, "full": 0}  # bytes that have to go, by what look() saw and make_room() was told
+        self._ended_ms = 0  # when the last record of the front segment was stored, at the latest; 0 = not known
+        self._asking = False
+
+    @property
+    def going_bytes(self) -> int:
+        """What is being removed."""
+        return sum(self._going.values()) * self._log.segment_bytes
 
     def free(self, safe_offset: int) -> list[int]:
-        """Free every front segment that may go; return where they begin. One removal is under way at a time, and what
-        has to wait for that goes after it.
+        """Note what is needed, and free what may go; return where those segments begin. One removal is under way at a
+        time, and what has to wait for that goes after it.
 
         safe_offset: no fact, unit or cursor change before it is still needed from the log.
         """
-        self._safe = max(self._safe, safe_offset)
-        if self._trimming:
+        needed = min(safe_offset, self._log.committed)
+        self.needed_from = max(self.needed_from, needed - needed % self._log.segment_bytes)
+        if self._engine.full:
+            self._wanted["full"] = 1
+        return self._go()
+
+    def look(self, free: int, total: int) -> int:
+        """The disk has `total` bytes, of which so many are free. Returns how many more will be: they are going."""
+        self.keeper.look(free, total)
+        self._wanted["disk"] = self.keeper.wanted(self.going_bytes)
+        self._go()
+        return self.going_bytes
+
+    def make_room(self, size: int = 1) -> bool:
+        """So many bytes are wanted at once: what is kept for replay goes. False: nothing is going."""
+        if not self._going:
+            self._wanted["full"] = size
+            self._go()
+        return bool(self._going)
+
+    def _go(self) -> list[int]:
+        """Remove what some rule asks for."""
+        if self._going:
             return []
-        log = self._log
-        segment_bytes = log.segment_bytes
-        limit = min(self._safe, self._reading(), log.committed - log.committed % segment_bytes)
-        going = list(range(self.first, limit - segment_bytes + 1, segment_bytes))
-        if going:
-            upto = going[-1] + segment_bytes
-            self._trimming = True
+        first, segment_bytes = self.first, self._log.segment_bytes
+        limit = min(self.needed_from, self._reading())
+        upto = first
+        for rule, asked in self._asked():
+            count = (min(asked, limit) - upto) // segment_bytes
+            if count > 0:
+                self._going[rule] = count
+                upto += count * segment_bytes
+        self._wanted = dict.fromkeys(self._wanted, 0)
+        if upto > first:
+            self.first, self._ended_ms = upto, 0
             self._engine.trim(upto, self._trimmed)
-            self.first = upto
-        return going
+        elif first < self.needed_from and not (self._ended_ms or self._asking) and self.keeper.asks_age:
+            self._ask_age(first + segment_bytes)
+        return list(range(first, upto, segment_bytes))
+
+    def _asked(self) -> Iterator[tuple[str, int]]:
+        """(rule, log offset up to which it wants the log gone)."""
+        segment_bytes, keeper = self._log.segment_bytes, self.keeper
+        kept_from = self.needed_from - keeper.bytes_max
+        yield "size", kept_from + -kept_from % segment_bytes
+        if keeper.too_old(self._ended_ms):
+            yield "hours", self.first + segment_bytes
+        for rule, wanted in self._wanted.items():
+            yield rule, self.first + wanted + -wanted % segment_bytes
 
     def _trimmed(self, result: list[int] | Exception) -> None:
-        self._trimming = False
+        going, self._going = self._going, {}
         if isinstance(result, Exception):
             self._failed(result)
-        else:
-            self.freed += len(result)
-            logger.info("log segments freed", extra={"segments": len(result), "log_begins_at": self.first})
-            self.free(self._safe)
+            return
+        for rule, count in going.items():
+            self.freed[rule] += count
+        extra = {"segments": len(result), "log_begins_at": self.first, "rule": ", ".join(going)}
+        logger.info("log segments freed", extra=extra)
+        self._go()
+
+    def _ask_age(self, at: int) -> None:
+        """Have the time of the record at `at`, where a segment begins: no record before it is younger."""
+        self._asking = True
+        self._engine.read(at, STORE_MS_END, partial(self._got_age, self.first, at))
+
+    def _got_age(self, first: int, at: int, result: bytes | Exception) -> None:
+        self._asking = False
+        if first != self.first:  # it went meanwhile
+            return
+        found = 0 if isinstance(result, Exception) else stored_ms(result, at)
+        if found:
+            self._ended_ms = found
+            if self.keeper.too_old(found):
+                self._go()
+        elif at < self.needed_from:  # a repair may have put something there that has no time
+            self._ask_age(at + self._log.segment_bytes)
 
 
 class Estimate(NamedTuple):

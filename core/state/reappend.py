@@ -31,6 +31,11 @@ PENDING_BYTES_MAX = 4 << 20  # appended and not committed: then copies wait
 RESERVE_BYTES = 32 << 20  # of the disk, which copies leave alone; at most two segments
 SAMPLES = 32  # of a segment: to know about how much of it is live
 PASS_BYTES, PASS_SEGMENTS = 256 << 20, 64  # that one pass is to free: the more, the fewer checkpoints
+KEPT_WHY = {
+    "wanted": "too much in them is still wanted",
+    "room": "the disk has no room for copies of what is live in them",
+    "unreadable": "a record in them cannot be read",
+}
 OVERRUN = 1.25  # copying ends when so many times more is live than a prefix may hold
 
 
@@ -51,6 +56,7 @@ class Ports(NamedTuple):
     busy()                   whether a checkpoint is being made
     later(ms, callback)      a timer, ms from now
     free_bytes(done)         done(bytes free on the disk, or Exception)
+    make_room(bytes)         what is kept for replay goes; False: nothing does
     cleared(upto)            nothing that is live lies before `upto` any more
     """
 
@@ -61,6 +67,7 @@ class Ports(NamedTuple):
     busy: Callable[[], bool]
     later: Callable[[int, Callable[[], None]], Any]
     free_bytes: Callable[[Callable[[Any], None]], None]
+    make_room: Callable[[int], bool]
     cleared: Callable[[int], None]
 
 
@@ -68,6 +75,7 @@ class Reappender:
     """consider() after each checkpoint; portions may be replaced before the first.
 
     copied_bytes, copied_records, looked_bytes   since start
+    declined   why of KEPT_WHY -> how often what is live was not copied
     """
 
     def __init__(self, ports: Ports):
@@ -84,6 +92,7 @@ class Reappender:
         self._said_kept = -1
         self.working = self.closed = False
         self.copied_bytes = self.copied_records = self.looked_bytes = 0
+        self.declined = dict.fromkeys(KEPT_WHY, 0)
 
     def consider(self, first: int, limit: int, settled: int) -> None:
         """The log begins at `first`, and the last checkpoint reflects it up to `limit`; settled = how many messages
@@ -172,8 +181,11 @@ class Reappender:
         """The disk has so much free: copies never take what acks and closes need (architecture rule 8.9)."""
         wanted = self._estimates.live_bytes(self._first, upto) + min(RESERVE_BYTES, 2 * self._segment_bytes)
         self.working = False
-        if isinstance(free, Exception) or free < wanted:
-            self._say_kept("the disk has no room for copies of what is live in them")
+        if not isinstance(free, Exception) and free < wanted and self._ports.make_room(wanted - free):
+            self.working = True
+            self._ports.later(WAIT_MS, self._decide)
+        elif isinstance(free, Exception) or free < wanted:
+            self._say_kept("room")
         elif not self.closed:
             self.working = True
             self._scan = self._new_scan(self._first, upto)
@@ -283,13 +295,15 @@ class Reappender:
         base = at - at % self._segment_bytes
         if base >= self._first and not self.closed:
             self._estimates.cannot_read(base)
+            self.declined["unreadable"] += 1
             logger.error("log segment is kept: it cannot be read", extra={"segment": base, "error": error})
         self.working = False
 
-    def _say_kept(self, why: str = "too much in them is still wanted") -> None:
+    def _say_kept(self, why: str = "wanted") -> None:
         """Once for as long as it stays so."""
         segments = (self._limit - self._first) // self._segment_bytes
         if segments and self._said_kept != self._first:
             self._said_kept = self._first
-            extra = {"segments": segments, "log_begins_at": self._first, "why": why}
+            self.declined[why] += 1
+            extra = {"segments": segments, "needed_from": self._first, "why": KEPT_WHY[why]}
             logger.info("log segments are kept", extra=extra)

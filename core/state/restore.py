@@ -78,7 +78,7 @@ def load(tables: Tables, applier: Applier, scan: Scan) -> Restored:
     for queue_id, meta in metas:
         _restore_slot(tables, replay.slot(queue_id), meta)
     if stamp.clean:
-        tables.commit({"meta": [stamp_row(Stamp(stamp.offset, stamp.counters, False, stamp.next_id))]}, {}, {})
+        tables.commit({"meta": [stamp_row(msgspec.structs.replace(stamp, clean=False))]}, {}, {})
     found = scan(stamp.offset, replay.record, stamp.counters)
     if stamp.clean and replay.records == 0:
         for queue_id, meta in metas:

@@ -31,10 +31,10 @@ RESTATED_AT_ONCE = 1024
 class Segments(Protocol):
     """Of core.log.retention.Retention, what is used here."""
 
-    first: int
+    needed_from: int
 
     def free(self, safe_offset: int) -> list[int]:
-        """Free the front segments that end at or before it."""
+        """Nothing before it is needed; what is not kept for replay goes."""
 
 
 @cython.final
@@ -88,12 +88,17 @@ class Retainer:
         """What lived before `upto` was copied: a checkpoint that reflects the copies, appended by now, frees it."""
         self._cleared = upto, self._log.appended
 
+    @property
+    def needed_from(self) -> int:
+        """The log offset of the first segment that somebody needs."""
+        return self._segments.needed_from
+
     def needed_units(self) -> int:
         """Log offset of the oldest unit that is not done; the log's end when there is none."""
         return min(self._floors.values(), default=self._log.appended)
 
     def free(self, stamp: int) -> bool:
-        """After a checkpoint: free what may go. True when facts were stated anew, so that another one is worth it."""
+        """After a checkpoint: say what is needed. True when facts were stated anew, so that another one is worth it."""
         facts = self._model.facts
         upto, after = self._cleared
         units = min(stamp, max(self.needed_units(), upto if stamp >= after else 0))
@@ -101,7 +106,7 @@ class Retainer:
         safe = min(units, oldest_fact)
         self._segments.free(safe)
         wanted = units - units % self._log.segment_bytes
-        self.consider(max(self._segments.first, wanted), stamp, self.settled)
+        self.consider(max(self._segments.needed_from, wanted), stamp, self.settled)
         return oldest_fact < wanted and self._restate(wanted)
 
     def _restate(self, upto: int) -> bool:
@@ -112,7 +117,7 @@ class Retainer:
             if offset >= upto:
                 break
             keys.append(key)
-        if upto - self._segments.first < 2 * FACT_BYTES * len(keys):
+        if upto - self._segments.needed_from < 2 * FACT_BYTES * len(keys):
             return False
         for key in keys[:RESTATED_AT_ONCE]:
             fact = facts.get(key)

@@ -46,12 +46,14 @@ class Tables(Protocol):
 
 
 class Stamp(msgspec.Struct, array_like=True):
-    """The log offset that all of it reflects, the log's counters there, and whether the broker stopped cleanly."""
+    """The log offset that all of it reflects, the log's counters there, whether the broker stopped cleanly, and below
+    which log offset nothing is needed, by what was known then."""
 
     offset: int = 0
     counters: tuple[int, ...] = (0, 0, 0, 0, 0)
     clean: bool = False
     next_id: int = 1
+    needed_from: int = 0
 
 
 class QueueMeta(msgspec.Struct, array_like=True):

@@ -86,6 +86,10 @@ OUT_OF_BOUNDS = [
     (LogConfig, "log", "ahead_bytes", 4096, GIB),
     (LogConfig, "log", "checkpoint_seconds", 1, 86400),
     (LogConfig, "log", "checkpoint_bytes", 64 * KIB, 1 << 50),
+    (LogConfig, "log", "keep_hours", 0, 878_400),
+    (LogConfig, "log", "keep_bytes", 0, 1 << 50),
+    (LogConfig, "log", "disk_clean_percent", 10, 99),
+    (LogConfig, "log", "disk_force_percent", 10, 99),
     (Limits, "limits", "message_bytes", 1, SEGMENT_BYTES_MAX // 2),
     (Limits, "limits", "held_bytes", 4096, 1 << 50),
     (Limits, "limits", "transient_bytes", 0, 1 << 50),
@@ -175,3 +179,14 @@ def test_a_message_may_fill_half_a_segment_and_no_more():
 def test_the_data_directory_has_a_name(path):
     with pytest.raises(ConfigError, match="^data_dir: "):
         Config(data_dir=path)
+
+
+@pytest.mark.parametrize("text", ["", "0", "04", "4;16", "0;9;10;23"])
+def test_hours_of_the_day(text):
+    assert LogConfig(delete_when=text).delete_when == text
+
+
+@pytest.mark.parametrize("text", ["24", "4,16", "4;", ";4", " 4", "-1", "4:30", "004", "٤"])
+def test_other_texts_are_no_hours_of_the_day(text):
+    with pytest.raises(ConfigError, match="log.delete_when: .* is not allowed; allowed: hours of the day, 0..23"):
+        LogConfig(delete_when=text)

@@ -101,7 +101,7 @@ def test_what_was_not_confirmed_can_be_sent_again_and_arrives_once(broker):
 
 
 def test_keys_outlive_the_segments_that_their_messages_were_in(broker):
-    broker.options += ["log.segment_bytes=1048576", "log.checkpoint_bytes=262144"]
+    broker.options += ["log.segment_bytes=1048576", "log.checkpoint_bytes=262144", "log.keep_bytes=0"]
     broker.options += ["log.ahead_bytes=65536", "log.batch_bytes=65536"]
     broker.start()
     channel = channel_of(broker)

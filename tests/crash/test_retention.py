@@ -25,7 +25,9 @@ SMALL = (
     "log.checkpoint_seconds=1",
     f"log.checkpoint_bytes={SEGMENT_BYTES}",
     "log.tail_bytes=65536",
+    "log.keep_bytes=0",
 )
+KEPT_BYTES = 3 * SEGMENT_BYTES
 ROUNDS, SECONDS = 4, 60
 SLOW = [b"%d:" % number + b"s" * (number % 7 * 300) for number in range(600)]
 HOUR_MS = 3_600_000
@@ -138,13 +140,17 @@ def check_the_others(broker) -> None:
         assert got == [(number, b"e%d" % number) for number in range(20)]
 
 
-def test_a_slow_queue_pins_nothing_and_deleting_the_state_changes_nothing(broker):
+@pytest.mark.parametrize("kept_bytes", [0, KEPT_BYTES], ids=["", "some kept for replay"])
+def test_a_slow_queue_pins_nothing_and_deleting_the_state_changes_nothing(broker, kept_bytes):
+    broker.options += [f"log.keep_bytes={kept_bytes}", "log.disk_force_percent=99"]
     broker.start()
     declare(broker.port, "slow", "busy")
     with pika.BlockingConnection(parameters(broker)) as connection:
         fill(connection.channel(), "slow", SLOW[:50], delivery_mode=2)
     pass_by(broker, counted(broker, "mq_log_segments_freed_total", 20))
-    until(lambda: broker.metric("mq_log_kept_bytes") < 4 * SEGMENT_BYTES, SECONDS, "the front of the log")
+    until(lambda: broker.metric("mq_log_bytes") < kept_bytes + 4 * SEGMENT_BYTES, SECONDS, "the front of the log")
+    until(lambda: broker.metric("mq_log_kept_bytes") == kept_bytes, SECONDS, "what is kept")
+    assert f"bytes={kept_bytes}" in next(line for line in broker.log.splitlines() if "kept for replay, at most" in line)
     broker.kill9()
     shutil.copytree(broker.data, broker.folder / "kept")
     for lost in (False, True):

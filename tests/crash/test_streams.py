@@ -112,7 +112,7 @@ def test_offsets_go_on_and_nothing_confirmed_is_lost_or_doubled(broker):
 def test_what_was_dropped_for_its_size_does_not_come_back(broker):
     chance = random.Random("trimmed streams")
     broker.options += ["log.segment_bytes=4194304", "log.checkpoint_bytes=2097152", "log.batch_bytes=1048576"]
-    broker.options += ["log.ahead_bytes=1048576", "log.checkpoint_seconds=1"]
+    broker.options += ["log.ahead_bytes=1048576", "log.checkpoint_seconds=1", "log.keep_bytes=0"]
     broker.start()
     declare(broker, **{"x-max-length-bytes": 300_000})
     first = end = 0

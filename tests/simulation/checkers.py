@@ -97,10 +97,12 @@ def _check_expired(queue: Any, known: ModelQueue, clock_ms: int) -> None:
 
 def check_front(life: Any) -> None:
     """Once nothing happens any more the log holds at most twice what is live in it, with some segments and facts: one
-    slow queue pins nothing else."""
-    log, facts = life.broker.log, life.broker.model.facts
+    slow queue pins nothing else; and beside that no more than may be kept for replay."""
+    log, facts, retention = life.broker.log, life.broker.model.facts, life.broker.retention
+    if retention.needed_from - retention.first > retention.keeper.bytes_max:
+        raise Violation(f"{retention.needed_from - retention.first} bytes are kept that nothing needs")
     live = dict(record for queue in life.broker.model.queues.values() for record in _records_of(life, queue))
-    kept = log.appended - life.broker.retention.first
+    kept = log.appended - retention.needed_from
     if kept > 2 * sum(live.values()) + FACT_BYTES_KEPT * len(facts.stated) + SEGMENTS_KEPT * log.segment_bytes:
         raise Violation(f"the log holds {kept} bytes, of which {sum(live.values())} are live: its front does not move")
 

@@ -21,6 +21,7 @@ from core.metrics import Metrics
 from core.queue.spill import Bounds
 from core.state.checkpoint import Slices
 from core.state.reappend import Portions
+from core.state.snapshot import read_stamp
 from protocols.amqp import tables
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
@@ -48,6 +49,10 @@ class Sizes(NamedTuple):
     flush: str = "sync"
     batches: bool = False  # the short way to the disk is there
     slice_queues: int = 64  # of a checkpoint, in one turn
+    keep_bytes: int = 0  # of what nothing needs any more
+    keep_ms: int = 0
+    force_percent: int = 85  # of the disk used, from which on it goes
+    looks: bool = False  # how full the disk is shows before it takes no more
 
 
 def draw_sizes(random: Random) -> Sizes:
@@ -62,6 +67,16 @@ def draw_sizes(random: Random) -> Sizes:
         random.choice(("sync", "sync", "sync", "async")),
         random.random() < 0.7,
         random.choice((1, 4, 64)),
+    )
+
+
+def draw_kept(random: Random, sizes: Sizes) -> Sizes:
+    """How long segments are kept that nothing needs."""
+    return sizes._replace(
+        keep_bytes=random.choice((0, 0, 0, 3 * sizes.segment_bytes, 1 << 40, 1 << 40)),
+        keep_ms=random.choice((2_000, 1 << 40)),
+        force_percent=random.choice((2, 85)),
+        looks=random.random() < 0.5,
     )
 
 
@@ -82,6 +97,16 @@ class World:
         other.store.restore(self.store.copy())
         other.clean, other.now = self.clean, self.now
         return other
+
+    def without_kept(self) -> None:
+        """Somebody deleted state/, and all segments that nothing needs."""
+        stamp, files = read_stamp(self.store), self.disk.durable_files()
+        needed_from = 0 if stamp is None else stamp.needed_from
+        for path in [path for path in files if path.startswith(LOG_DIRECTORY)]:
+            if int(path.rpartition("/")[2]) < needed_from:
+                del files[path]
+        self.disk.take_from(files)
+        self.store.drop()
 
 
 class Life:
@@ -127,6 +152,7 @@ class Life:
                 tail_bytes=64 << 10,
                 checkpoint_seconds=sizes.checkpoint_seconds,
                 checkpoint_bytes=64 << 10,
+                keep_bytes=sizes.keep_bytes,
             ),
             limits=Limits(message_bytes=sizes.segment_bytes // 2, held_bytes=HELD_BYTES, transient_bytes=4096),
         )
@@ -159,6 +185,8 @@ class Life:
             restored = self.broker.start()
         self.broker.checkpointer.slices = Slices(queues=self.world.sizes.slice_queues)
         self.broker.reappender.portions = PORTIONS
+        sizes, keeper = self.world.sizes, self.broker.retention.keeper
+        keeper.keep = keeper.keep._replace(ms=sizes.keep_ms, force_percent=sizes.force_percent)
         self.world.clean = False
         return int(restored.log.tail)
 
@@ -178,6 +206,8 @@ class Life:
         until = self.loop.now + seconds
         if self.failure is None:
             self.broker.spill.look()
+            if self.world.sizes.looks:
+                self.broker.retention.look(self.world.disk.free_bytes(LOG_DIRECTORY), self.world.disk.capacity)
         while self.failure is None and self.loop.step_until(until):
             pass
         self.world.now = self.loop.now

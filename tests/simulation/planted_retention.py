@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from core.log.retention import Retention
 from core.state.live import LiveScan
 from core.state.reappend import Reappender
 from core.state.retain import Retainer
@@ -49,9 +50,31 @@ def order_taken_for_granted() -> None:
     Retainer.look = look
 
 
+def needed_forgotten() -> None:
+    """One segment more than may go is taken for one that nothing needs."""
+    honest = Retention.free
+
+    def free(self: Any, safe_offset: int) -> Any:
+        return honest(self, safe_offset + self._log.segment_bytes)
+
+    Retention.free = free
+
+
+def kept_for_ever() -> None:
+    """What nothing needs any more goes by its age, and when the disk is full, but never because there is much of it."""
+    honest = Retention._asked
+
+    def asked(self: Any) -> Any:
+        return (each for each in honest(self) if each[0] != "size")
+
+    Retention._asked = asked
+
+
 RETENTION: dict[str, Callable[[], None]] = {
     "8.6-never": never_copied,
     "8.6-place": last_place_forgotten,
     "8.6-early": freed_before_the_checkpoint,
     "8.6-order": order_taken_for_granted,
+    "8.6-needed": needed_forgotten,
+    "8.6-kept": kept_for_ever,
 }

@@ -13,7 +13,7 @@ from tests.simulation import checkers
 from tests.simulation.bounded import trimmed
 from tests.simulation.clients import body_of
 from tests.simulation.disk import Crash
-from tests.simulation.life import Life, World, draw_sizes
+from tests.simulation.life import Life, World, draw_kept, draw_sizes
 from tests.simulation.model import Model, Violation
 from tests.simulation.records import watch_delays, watch_letters
 from tests.simulation.streams import check_readers, observe_streams
@@ -31,7 +31,7 @@ class Simulation:
 
     def __init__(self, seed: int):
         self.random = Random(seed)
-        self.world = World(self.random, draw_sizes(self.random))
+        self.world = World(self.random, draw_kept(Random(f"kept {seed}"), draw_sizes(self.random)))
         self.model = Model()
         self.life: Any = None
         self.workload: Any = None
@@ -129,10 +129,12 @@ class Simulation:
         if self.world.disk.crash_in is not None or self.random.random() < 0.5:
             return
         found = {}
-        for way in ("checkpoint", "no state", "old state"):
+        for way in ("checkpoint", "no state", "nothing kept", "old state"):
             world = self.world.copy(Random(0))
             if way == "no state":
                 world.store.drop()
+            elif way == "nothing kept":
+                world.without_kept()
             elif way == "old state":
                 if self.old_tables is None:
                     continue

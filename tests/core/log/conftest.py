@@ -22,7 +22,9 @@ class HeldEngine:
         self.batches = []
         self.disk = {}  # log offset -> bytes
         self.done = None
+        self.full = False
         self.trimmed = []
+        self.reads = []
         self.closed = False
 
     def tail(self):
@@ -49,6 +51,9 @@ class HeldEngine:
 
     def trim(self, upto, done):
         self.trimmed.append((upto, done))
+
+    def read(self, offset, size, done):
+        self.reads.append((offset, size, done))
 
     def close(self, done):
         self.closed = True

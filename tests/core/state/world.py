@@ -128,6 +128,7 @@ class World:
     def __init__(self, seed=1, store=None, **log):
         self.random = Random(seed)
         self.disk = SimDisk(self.random, 1 << 30)
+        log.setdefault("keep_bytes", 0)
         self.store = store or SimStore(self.disk)
         self.config = Config(
             log=LogConfig(segment_bytes=SEGMENT_BYTES, batch_bytes=SEGMENT_BYTES // 2, ahead_bytes=8192, **log),
