@@ -168,7 +168,6 @@ class Service:
         limits, spill = self.config.limits, broker.spill
         flow = broker.flow = Flow(memory_limit(limits.memory_bytes), limits.disk_free_bytes, self._usage)
         flow.relieve = spill.look
-        spill.nap = time.sleep
         spill.room.limit = min(limits.transient_bytes or flow.memory_limit, flow.memory_limit // 4)
         spill.allowed = lambda: not (flow.alarms[DISK] or flow.alarms[LOG])
 

@@ -13,12 +13,12 @@ import errno
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from core.disk.ops import PAGE_BYTES, FileOps
 from core.errors import StoreRefused
 
 NAME_DIGITS = 20
+BLANK = bytes(PAGE_BYTES)
 
 Place = tuple[int, int, int]  # number of the file, where the block begins in it, its bytes
 
@@ -40,20 +40,38 @@ class SpillFiles:
         except OSError as error:
             raise StoreRefused(f"spill directory {self.directory}: {error.strerror}") from None
 
-    def write(self, buffers: Sequence[Any]) -> Place:
-        """Write a block. Raises OSError; then it takes no space."""
-        size = sum(map(len, buffers))
-        if self._fd < 0 or (self._at and self._at + size > self._file_bytes):
-            self._next_file()
+    def write(self, blocks: Sequence[bytes]) -> list[Place]:
+        """Write blocks and return their places. Raises OSError; then none of them takes space."""
+        places: list[Place] = []
         try:
-            self._ops.write_all(self._fd, buffers, self._at)
+            while len(places) < len(blocks):
+                places += self._write_some(blocks[len(places) :])
+        except OSError:
+            self.free(places)
+            raise
+        return places
+
+    def _write_some(self, blocks: Sequence[bytes]) -> list[Place]:
+        """Those that the file has room for, one at least: in a new file, if need be."""
+        if self._fd < 0 or (self._at and self._at + len(blocks[0]) > self._file_bytes):
+            self._next_file()
+        at = self._at
+        places: list[Place] = []
+        buffers: list[bytes] = []
+        for block in blocks:
+            if places and at + len(block) > self._file_bytes:
+                break
+            places.append((self._number, at, len(block)))
+            buffers += [block, BLANK[: -len(block) % PAGE_BYTES]]
+            at += len(block) + len(buffers[-1])
+        try:
+            self._ops.write_all(self._fd, buffers[:-1], self._at)
         except OSError:
             self._ops.set_size(self._fd, self._at)
             raise
-        place = self._number, self._at, size
-        self._at += size + -size % PAGE_BYTES
-        self._used[self._number] = self._used.get(self._number, 0) + size
-        return place
+        self._at = at
+        self._used[self._number] = self._used.get(self._number, 0) + sum(map(len, buffers[::2]))
+        return places
 
     def read(self, place: Place) -> bytes:
         """A block that is not freed. Raises OSError."""

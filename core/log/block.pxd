@@ -4,7 +4,7 @@ from core.log.view cimport View
 cpdef enum:
     BLOCK_BITS = 10
 
-cpdef encode(Encoder encoder, list messages, Py_ssize_t start, long long number, list out)
+cpdef list encode(Encoder encoder, list messages, long long number)
 cpdef bytearray encode_codes(Encoder encoder, bytes codes, long long number, Py_ssize_t at)
 cdef _name(Encoder encoder, long long number, Py_ssize_t at)
 cpdef Py_ssize_t skip(bytes block, Py_ssize_t at, Py_ssize_t count) except? -1

@@ -26,16 +26,17 @@ else:
 
     BLOCK_BITS = 10
 
-SLICE = 64  # records for which a thread keeps Python's lock: about 100 us
+SLICE = 64  # records for which a thread that reads keeps Python's lock: about 100 us
 PLACE = cython.declare(cython.longlong, cython.cast(cython.longlong, 1) << 62)
 NO_PLACES = cython.declare(object, array("q", [0]))
 
 
 @cython.ccall
-def encode(encoder: Encoder, messages: list, start: cython.Py_ssize_t, number: cython.longlong, out: list):
-    """Append to `out` the buffers of the records of up to SLICE messages from `start` on; number = the block's."""
+def encode(encoder: Encoder, messages: list, number: cython.longlong) -> list:
+    """The buffers of the messages' records, one behind the other; number = the block's."""
+    out: list = []
     at: cython.Py_ssize_t
-    for at in range(start, min(start + 64, len(messages))):
+    for at in range(len(messages)):
         message: Message = messages[at]
         size: cython.Py_ssize_t = encoder.plan_store(message, NO_PLACES, 0)
         _name(encoder, number, at)
@@ -51,6 +52,7 @@ def encode(encoder: Encoder, messages: list, start: cython.Py_ssize_t, number: c
             out.append(frame[:HEAD_BYTES])
             out.extend(pieces)
             out.append(frame[HEAD_BYTES:end])
+    return out
 
 
 @cython.ccall

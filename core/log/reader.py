@@ -10,14 +10,22 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import cython
+
 from core.errors import LogCorrupt
 from core.log.engine import LogEngine
-from core.log.tail import Tail
 from core.log.view import decode_block
-from core.message import Message
 
-GAP_BYTES_MAX = 64 << 10  # between two units of one block: cheaper to read than to ask twice
-BLOCK_BYTES_MAX = 1 << 20  # or one bigger record
+if cython.compiled:
+    from cython.cimports.core.log.tail import Tail
+    from cython.cimports.core.message import Message
+else:
+    from core.log.tail import Tail
+    from core.message import Message
+
+    GAP_BYTES_MAX = 64 << 10  # between two units of one block: cheaper to read than to ask twice
+    BLOCK_BYTES_MAX = 1 << 20  # or one bigger record
+
 READS_MAX = 8  # blocks under way
 OFFSET_MAX = (1 << 63) - 1
 
@@ -25,25 +33,31 @@ Unit = tuple[int, int]  # log offset, size
 Done = Callable[[list[Message] | Exception], None]
 
 
+@cython.final
+@cython.cclass
 class Block:
     """Consecutive units of one fetch: from `start` to `end` in the log; `places` = their indexes in the fetch."""
 
-    def __init__(self, fetch: Fetch, start: int):
+    def __init__(self, fetch: Fetch, start: cython.longlong):
         self.fetch = fetch
         self.start = self.end = start
-        self.places: list[int] = []
+        self.places = []
 
 
+@cython.final
+@cython.cclass
 class Fetch:
     """One call of Reader.fetch: done when `missing` blocks are there, or at the first error."""
 
     def __init__(self, units: Sequence[Unit], done: Done):
         self.units = units
-        self.done: Done | None = done
-        self.messages: list[Message | None] = [None] * len(units)
+        self.done = done
+        self.messages = [None] * len(units)
         self.missing = 0
 
 
+@cython.final
+@cython.cclass
 class Reader:
     """fetch() gives messages for units. pending = blocks asked for and not yet decoded, blocks = read since start."""
 
@@ -52,8 +66,8 @@ class Reader:
         self._tail = tail
         self._soon = soon
         self._segment_bytes = segment_bytes
-        self._waiting: deque[Block] = deque()
-        self._under_way: set[Block] = set()
+        self._waiting = deque()
+        self._under_way = set()
         self.blocks = 0
 
     @property
@@ -79,18 +93,22 @@ class Reader:
             self._soon(partial(self._finish, fetch))
         self._read()
 
-    def _blocks(self, fetch: Fetch) -> list[Block]:
+    @cython.cfunc
+    def _blocks(self, fetch: Fetch) -> list:
         """Serve what the tail holds; gather the rest into blocks."""
-        cold: list[tuple[int, int, int]] = []
+        cold: list = []
+        place: cython.Py_ssize_t
+        offset: cython.longlong
+        size: cython.longlong
         for place, (offset, size) in enumerate(fetch.units):
-            message = self._tail.get(offset)
+            message: Message = self._tail.get(offset)
             if message is None:
                 cold.append((offset, size, place))
             else:
                 fetch.messages[place] = message
-        blocks: list[Block] = []
+        blocks: list = []
+        block: Block = None
         for offset, size, place in sorted(cold):
-            block = blocks[-1] if blocks else None
             if block is None or not self._belongs(block, offset, size):
                 block = Block(fetch, offset)
                 blocks.append(block)
@@ -98,7 +116,9 @@ class Reader:
             block.places.append(place)
         return blocks
 
-    def _belongs(self, block: Block, offset: int, size: int) -> bool:
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _belongs(self, block: Block, offset: cython.longlong, size: cython.longlong) -> cython.bint:
         return (
             offset - block.end <= GAP_BYTES_MAX
             and offset + size - block.start <= BLOCK_BYTES_MAX
@@ -107,7 +127,7 @@ class Reader:
 
     def _read(self) -> None:
         while self._waiting and len(self._under_way) < READS_MAX:
-            block = self._waiting.popleft()
+            block: Block = self._waiting.popleft()
             if block.fetch.done is not None:  # not one whose fetch has failed
                 self._under_way.add(block)
                 self._engine.read(block.start, block.end - block.start, partial(self._got, block))
@@ -116,7 +136,7 @@ class Reader:
         """A block is there: decode its units; the last one ends the fetch."""
         self._under_way.discard(block)
         self.blocks += 1
-        fetch = block.fetch
+        fetch: Fetch = block.fetch
         done = fetch.done
         if done is not None:
             error = data if isinstance(data, Exception) else self._decode(block, data)
@@ -129,7 +149,7 @@ class Reader:
         self._read()
 
     def _decode(self, block: Block, data: bytes) -> LogCorrupt | None:
-        fetch = block.fetch
+        fetch: Fetch = block.fetch
         try:
             decode_block(data, block.start, fetch.units, block.places, fetch.messages)
         except LogCorrupt as error:

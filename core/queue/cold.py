@@ -11,12 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from core.queue.ahead import units_ahead
 from core.queue.index import CHUNK_UNITS, FOUND, NOT_LOADED
 
 logger = logging.getLogger(__name__)
-
-AHEAD_UNITS = 256
-AHEAD_BYTES = 1 << 20
 
 
 class Reader(Protocol):
@@ -97,7 +95,8 @@ class ColdReads:
         if queue.index.find(offset) == NOT_LOADED:
             self.bring(queue, offset, partial(self._loaded, queue, offset))
             return
-        units, offsets = self._ahead(queue, offset)
+        offsets: list[int] = []
+        units = units_ahead(queue.upcoming(offset), queue.index, queue.cursor, self._tail, offsets)
         if not units:  # settled meanwhile
             queue.read_finished({})
             return
@@ -130,26 +129,6 @@ class ColdReads:
             self(queue, offset)
         elif not queue.stopped:  # settled and trimmed while it was read
             queue.read_finished({})
-
-    def _ahead(self, queue: Any, offset: int) -> tuple[list[tuple[int, int]], list[int]]:
-        """Units (log offset, size) from `offset` on, and their queue offsets, up to what the tail holds."""
-        index, cursor = queue.index, queue.cursor
-        units: list[tuple[int, int]] = []
-        offsets: list[int] = []
-        held = 0
-        for each in queue.upcoming(offset):
-            if len(units) == AHEAD_UNITS or held >= AHEAD_BYTES:
-                break
-            found = index.find(each)
-            if found == NOT_LOADED:
-                break
-            if found == FOUND and not cursor.is_done(each):
-                if units and self._tail.get(index.log_offset) is not None:
-                    break
-                units.append((index.log_offset, index.size))
-                offsets.append(each)
-                held += index.size
-        return units, offsets
 
     def _fetched(self, queue: Any, units: list[tuple[int, int]], offsets: list[int], result: Any) -> None:
         if queue.deleted:

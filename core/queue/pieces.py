@@ -19,8 +19,8 @@ RECORD_MASK = (1 << BLOCK_BITS) - 1
 class Files(Protocol):
     """Of core.disk.spill_files.SpillFiles, what is used here. All of it blocks."""
 
-    def write(self, buffers: Any) -> Any:
-        """Write a block and return its place."""
+    def write(self, blocks: Any) -> Any:
+        """Write blocks and return their places."""
 
     def read(self, place: Any) -> bytes:
         """The block that lies there."""
@@ -30,12 +30,13 @@ class Files(Protocol):
 
 
 class Block:
-    """What was written at once. users: pieces, and reads under way, that refer to it."""
+    """place: None until it is written. users: pieces, written or on their way, and reads that refer to it."""
 
     __slots__ = ("number", "place", "size", "users")
 
-    def __init__(self, number: int, place: Any, size: int):
-        self.number, self.place, self.size = number, place, size
+    def __init__(self, number: int, size: int):
+        self.number, self.size = number, size
+        self.place: Any = None
         self.users = 0
 
 
@@ -80,14 +81,12 @@ def blocks_of(piece: Piece) -> list[Block]:
     return blocks
 
 
-def write_block(files: Files, encoder: Encoder, messages: list[Any], codes: bytes | None, number: int) -> Any:
-    """In the writer's thread. Slices are encoded with Python's lock held, between them others have it."""
-    buffers: list[Any] = []
-    for at in range(0, len(messages), SLICE):
-        encode(encoder, messages, at, number, buffers)
+def encode_block(encoder: Encoder, messages: list[Any], codes: bytes | None, number: int) -> bytes:
+    """A block: the messages' records, then one with their codes."""
+    buffers = encode(encoder, messages, number)
     if codes is not None:
         buffers.append(encode_codes(encoder, codes, number, len(messages)))
-    return number, files.write(buffers), sum(map(len, buffers))
+    return b"".join(buffers)
 
 
 def read_piece(files: Files, piece: Piece) -> tuple[list[Any], bytes | None]:

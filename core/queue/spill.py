@@ -3,9 +3,9 @@
     Room above its limit ──► look(): chunks to write, newest first, none about to be delivered ──► written, evicted
     Held.get() turns to a chunk ──► ahead(): what follows is read     a message that is away ──► fetch(), then done()
 
-A chunk is written in pieces, one block each, by a thread; its messages leave memory when they are on the disk. They
-stay there until the chunk is settled, so that what came back may go again without being written. A message that another
-queue has had written is referred to, not written again, where that costs less memory than its index entries would.
+A chunk is written in pieces, one block each, many at once, by a thread; messages leave memory when they are written.
+They stay there until the chunk is settled, so that what came back may go again without being written. A message that
+another queue has had written is referred to, not written again, where that costs less memory than its index entries.
 
 What cannot be written stays in memory, and is tried again; what cannot be read is lost, as a transient message may be.
 """
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from core.log.block import BLOCK_BITS
 from core.log.record import Encoder
 from core.queue.chunk import BLOCK_BYTES, Piece, Room
-from core.queue.pieces import Block, blocks_of, parts_of, read_piece, write_block
+from core.queue.pieces import Block, blocks_of, encode_block, parts_of, read_piece
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ CHUNK = 512
 AHEAD_PIECES = 4  # that are read before a consumer gets there
 CHUNKS_LOOKED_AT = 64  # of one queue
 QUEUES_AT_ONCE = 64  # looked at in one look()
-LAG_BYTES, NAP_SECONDS = 2 << 20, 0.002  # with more on its way to the writer the loop lets it have Python's lock
+ENCODED_BYTES = 2 << 20  # that wait for the thread: as much is written at once
 RETRY_MS = 2000  # after a write that failed
 TOLD_MS = 60_000  # between two lines that say that spilling began
 CHUNKS_AT_ONCE = 64  # let go of in one iteration of the loop
@@ -75,19 +75,17 @@ class Job(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """A piece on its way: offsets start to stop of the job's chunk, where they will be found (pieces.parts_of), what is
-    written for that, and whether tags codes are."""
+    """A piece on its way; its block with so many messages and `data`, or None: it only refers to others."""
 
     job: Job
-    start: int
-    stop: int
-    parts: list[Any]
-    fresh: list[Any]
-    coded: bool
+    piece: Piece
+    block: Block | None
+    data: bytes
+    messages: int
 
 
 class Spill:
-    """Keeper of the broker's Room. allowed(): whether the disk may be written to; nap(seconds) = time.sleep.
+    """Keeper of the broker's Room. allowed(): whether the disk may be written to.
 
     bounds    may be replaced before the first message
     bytes     of blocks that are on the disk; room.away = the messages that are there only
@@ -99,16 +97,17 @@ class Spill:
         self.bounds = Bounds()
         self.room: Any = Room(limit)
         self.room.keeper = self
-        self.nap: Callable[[float], None] | None = None
         self.allowed: Callable[[], bool] = lambda: True
         self._helds: dict[Any, None] = {}  # those to look at, whose turn it is first
         self._jobs: deque[Job] = deque()
-        self._coming = 0  # bytes of the jobs, the one under way too
+        self._coming = 0  # bytes of the jobs, those under way too
+        self._encoded: list[Writing] = []  # in an order in which none refers to a later one
+        self._encoded_bytes = 0
         self._writing = False
         self._pressed = self._looked = 0
-        self._retry_ms = self._told_ms = self._napped_ms = 0
+        self._retry_ms = self._told_ms = 0
         self._failing = False
-        self._encoder = Encoder()  # of the writer's thread
+        self._encoder = Encoder()
         self._blocks: dict[int, Block] = {}
         self._next_block = 1
         self._fetches: dict[tuple[Any, Any], list[Callable[[], None]]] = {}
@@ -123,9 +122,6 @@ class Spill:
         self._helds[held] = None
         if self.room.bytes > self.room.limit:
             self.look(held)
-            if self._coming > LAG_BYTES and self.nap is not None and self._napped_ms != self._ports.clock.ms:
-                self._napped_ms = self._ports.clock.ms  # once a turn
-                self.nap(NAP_SECONDS)
 
     def ahead(self, held: Any) -> None:
         """`held` is read at held.at: have what follows in memory before it is asked for."""
@@ -216,100 +212,105 @@ class Spill:
     # -- writing
 
     def _write_next(self) -> None:
-        """Begin with the next piece, unless one is on its way."""
-        while self._jobs and not self._writing:
-            if not self._may_write():
-                while self._jobs:
-                    self._finish()
-                return
-            job = self._jobs[0]
-            if job.held.chunk_at(job.chunk.number * CHUNK) is not job.chunk or not job.chunk.unwritten():
-                self._finish()
+        """Encode what is to be written, here: a thread would wait for Python's lock; then hand it to the thread, when
+        that is free."""
+        if not self._may_write():
+            self._drop_jobs()
+            return
+        while self._jobs and self._encoded_bytes < ENCODED_BYTES:
+            job = self._jobs.popleft()
+            if job.held.chunk_at(job.chunk.number * CHUNK) is job.chunk and job.chunk.unwritten():
+                self._encode(job)
             else:
-                self._write(job)
+                self._finish(job)
+        if self._encoded and not self._writing:
+            writings, self._encoded, self._encoded_bytes = self._encoded, [], 0
+            self._writing = True
+            blocks = [each.data for each in writings if each.block is not None]
+            self._ports.writer.submit(partial(self._ports.files.write, blocks), partial(self._written, writings))
 
     def _may_write(self) -> bool:
         return self._ports.clock.ms >= self._retry_ms and self.allowed()
 
-    def _finish(self) -> None:
-        """The first job is done with, or given up."""
-        job = self._jobs.popleft()
+    def _drop_jobs(self) -> None:
+        while self._jobs:
+            self._finish(self._jobs.popleft())
+
+    def _finish(self, job: Job) -> None:
+        """It is done with, or given up."""
         job.chunk.writing = False
         self._coming -= job.size
 
-    def _write(self, job: Job) -> None:
+    def _encode(self, job: Job) -> None:
+        """The next piece of a chunk: what others have had written, or will, is referred to."""
         start = job.chunk.covered
         stop, taken = job.chunk.next_piece()
         codes = job.chunk.codes_of(start, stop)
-        number = self._next_block
         parts, fresh = parts_of(start, taken, self._blocks)
-        for block in parts[1::4]:
-            if block is not None:
-                block.users += 1  # held for the piece, which comes
-        writing = Writing(job, start, stop, parts, fresh, codes is not None)
-        done = partial(self._written, writing)
-        if not fresh and codes is None:
-            self._has(writing, None)
-            return
-        self._writing = True
-        self._next_block += 1
-        if not self._blocks and self._ports.clock.ms >= self._told_ms:
-            self._told_ms = self._ports.clock.ms + TOLD_MS
-            text = "transient queues hold more than limits.transient_bytes: what comes last goes to spill/"
-            logger.info(text, extra={"bytes": self.room.bytes})
-        self._ports.writer.submit(partial(write_block, self._ports.files, self._encoder, fresh, codes, number), done)
+        block, data, coded = None, b"", None
+        if fresh or codes is not None:
+            if not self._blocks and self._ports.clock.ms >= self._told_ms:
+                self._told_ms = self._ports.clock.ms + TOLD_MS
+                text = "transient queues hold more than limits.transient_bytes: what comes last goes to spill/"
+                logger.info(text, extra={"bytes": self.room.bytes})
+            data = encode_block(self._encoder, fresh, codes, self._next_block)
+            block = self._blocks[self._next_block] = Block(self._next_block, len(data))
+            self._next_block += 1
+            self._encoded_bytes += block.size
+            for at, message in enumerate(fresh):
+                message.spilled = block.number << BLOCK_BITS | at
+            parts = [block if each is None and at % 4 == 1 else each for at, each in enumerate(parts)]
+            coded = (block, len(fresh)) if codes is not None else None
+        piece = Piece(start, stop, tuple(parts), coded)
+        for each in blocks_of(piece):
+            each.users += 1
+        self._encoded.append(Writing(job, piece, block, data, len(fresh)))
 
-    def _written(self, writing: Writing, result: Any) -> None:
-        """A piece is on the disk, or could not be written."""
+    def _written(self, writings: list[Writing], result: Any) -> None:
+        """Pieces are on the disk, or could not be written."""
         self._writing = False
         if isinstance(result, Exception):
-            self._give_up(writing.parts, result)
+            self._give_up(writings, result)
             return
         self._failing = False
-        self._has(writing, result)
+        places = iter(result)
+        for writing in writings:
+            if writing.block is not None:
+                writing.block.place = next(places)
+                self.bytes += writing.block.size
+                self.written += writing.messages
+                self.written_bytes += writing.block.size
+        for writing in writings:
+            self._has(writing.job, writing.piece)
         self._write_next()
         if not self._jobs:
             self.look()
 
-    def _has(self, writing: Writing, result: Any) -> None:
+    def _has(self, job: Job, piece: Piece) -> None:
         """The chunk has one piece more on the disk."""
-        job, start = writing.job, writing.start
-        piece = self._piece(writing, result)
         held, chunk = job.held, job.chunk
-        if held.chunk_at(start) is not chunk or chunk.covered != start:  # settled meanwhile
+        if held.chunk_at(piece.start) is not chunk or chunk.covered != piece.start:  # settled meanwhile
             self.release([piece])
-            self._finish()
+            self._finish(job)
+            return
+        chunk.written(piece)
+        hot, least_bytes = self.bounds.hot[self._pressed], self.bounds.least_bytes[self._pressed]
+        held.evict(chunk, held.at, held.hot_until(*hot))
+        if not chunk.unwritten() or (not held.is_full(chunk) and chunk.unwritten() < least_bytes):
+            self._finish(job)
         else:
-            chunk.written(piece)
-            hot, least_bytes = self.bounds.hot[self._pressed], self.bounds.least_bytes[self._pressed]
-            held.evict(chunk, held.at, held.hot_until(*hot))
-            if not chunk.unwritten() or (not held.is_full(chunk) and chunk.unwritten() < least_bytes):
-                self._finish()
+            self._jobs.appendleft(job)
 
-    def _piece(self, writing: Writing, result: Any) -> Piece:
-        """What was written. result = (number, place, bytes) of its block, or None: it only refers to others."""
-        parts, fresh = writing.parts, writing.fresh
-        if result is None:
-            return Piece(writing.start, writing.stop, tuple(parts), None)
-        block = Block(*result)
-        self._blocks[block.number] = block
-        self.bytes += block.size
-        self.written += len(fresh)
-        self.written_bytes += block.size
-        for at, message in enumerate(fresh):
-            message.spilled = block.number << BLOCK_BITS | at
-        block.users = parts[1::4].count(None) + writing.coded
-        parts = [block if each is None and at % 4 == 1 else each for at, each in enumerate(parts)]
-        return Piece(writing.start, writing.stop, tuple(parts), (block, len(fresh)) if writing.coded else None)
-
-    def _give_up(self, parts: list[Any], error: Exception) -> None:
-        """What could not be written stays in memory. Tell it once, and let it be for a while."""
-        for block in parts[1::4]:
-            if block is not None:
-                self._leave(block)
+    def _give_up(self, writings: list[Writing], error: Exception) -> None:
+        """What could not be written stays in memory, and so does what refers to it. Tell it once, and let it be for a
+        while."""
+        writings += self._encoded
+        self._encoded, self._encoded_bytes = [], 0
+        for writing in writings:
+            self.release([writing.piece])
+            self._finish(writing.job)
         self._retry_ms = self._ports.clock.ms + RETRY_MS
-        while self._jobs:
-            self._finish()
+        self._drop_jobs()
         if not self._failing:
             self._failing = True
             text = "spill/ cannot be written: transient messages stay in memory"
@@ -317,8 +318,10 @@ class Spill:
 
     def _leave(self, block: Block) -> None:
         block.users -= 1
-        if not block.users:
-            del self._blocks[block.number]
+        if block.users:
+            return
+        del self._blocks[block.number]
+        if block.place is not None:
             self.bytes -= block.size
             if not self._unwanted:
                 self._ports.soon(self._free)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.queue.cold import AHEAD_BYTES, AHEAD_UNITS, ColdReads
+from core.queue.ahead import AHEAD_BYTES, AHEAD_UNITS
+from core.queue.cold import ColdReads
 from core.queue.cursor import Cursor
 from core.queue.index import Index
 
