@@ -66,15 +66,20 @@ class QueueUse(RuleBasedStateMachine):
 
     def order(self):
         """What is ready, in the order of delivery."""
-        return sorted(self.ready, key=lambda offset: (-self.levels[offset], offset))
+        return sorted(self.ready, key=self.place)
 
     def first(self):
         """The first ready offset, after dropping expired ones before it as the queue does."""
-        for offset in self.order():
+        while self.ready:
+            offset = min(self.ready, key=self.place) if self.top else min(self.ready)
             if not self.is_late(offset):
                 return offset
             self.expire(offset)
         return None
+
+    def place(self, offset):
+        """What is less goes first."""
+        return -self.levels[offset], offset
 
     def is_late(self, offset):
         return 0 < self.expiries[offset] < self.bench.clock.ms

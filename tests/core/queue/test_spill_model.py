@@ -24,10 +24,13 @@ class SpillUse(QueueUse):
 
     def check_idle(self):
         """While something is on its way others may have expired, or not yet."""
-        for offset in [each for each in self.ready if self.is_late(each) and self.queue.cursor.is_done(each)]:
-            self.expire(offset)
+        self.see_expired()
         if not self.bench.jobs:
             super().check_idle()
+
+    def see_expired(self):
+        for offset in [each for each in self.ready if self.is_late(each) and self.queue.cursor.is_done(each)]:
+            self.expire(offset)
 
     @rule(count=st.sampled_from([200, 520]), expiry=st.sampled_from([0, 0, 5]))
     @precondition(lambda self: len(self.all) < 3000)
@@ -44,6 +47,7 @@ class SpillUse(QueueUse):
     def work(self, which, count):
         for _ in range(count):
             self.bench.work(which)
+            self.see_expired()  # what tells it may have come back
 
     def teardown(self):
         self.bench.eager = True
