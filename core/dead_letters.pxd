@@ -37,7 +37,7 @@ cdef class DeadLetters(Servable):
     cdef readonly object moved
     cdef readonly long long cycles, failed
     cpdef bury(self, Queue queue, long long offset, str reason)
-    cpdef bury_refused(self, Queue queue, Message message, Queue source, long long offset)
+    cpdef bury_refused(self, Queue queue, Message message)
     cdef _serve_first(self, Lane lane)
     cpdef _move(self, Lane lane, long long offset, str reason, Message message)
     cdef bint _send(self, Lane lane, str reason, Message message, Queue source, long long offset) except? -1

@@ -162,19 +162,18 @@ class DeadLetters(Servable):
         self._turn.activate(self)
 
     @cython.ccall
-    def bury_refused(self, queue: Queue, message: Message, source: Queue | None, offset: cython.longlong):
-        """A full queue did not take the message: it goes now, so that nothing has to be kept of it, and settles that
-        offset of source, None = nothing. A letter that is refused in its turn follows, one after the other."""
-        self._refused.append((queue, message, source, offset))
+    def bury_refused(self, queue: Queue, message: Message):
+        """A full queue did not take the message: it goes now, so that nothing has to be kept of it. A letter that is
+        refused in its turn follows, one after the other."""
+        self._refused.append((queue, message))
         if self._sending:
             return
         self._sending = True
         try:
             while self._refused:
-                queue, message, source, offset = self._refused.popleft()
+                queue, message = self._refused.popleft()
                 lane = self._lanes.get(queue) or Lane(queue, self._ports.vhosts[queue.vhost.decode()])
-                if not self._send(lane, MAXLEN, message, source, offset) and source is not None:
-                    source.settle_moved(offset, False)
+                self._send(lane, MAXLEN, message, None, -1)
                 self.moved[MAXLEN] += 1
         finally:
             self._sending = False

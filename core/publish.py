@@ -10,14 +10,18 @@ from array import array
 
 import cython
 
+from core.state.done import done_body
+
 if cython.compiled:
     from cython.cimports.core.log.commit_log import CommitLog
+    from cython.cimports.core.log.record import DONE
     from cython.cimports.core.message import Message
     from cython.cimports.core.queue.delivery import Queue
     from cython.cimports.core.routing.router import Route
     from cython.cimports.core.turn import Turn
 else:
     from core.log.commit_log import CommitLog
+    from core.log.record import DONE
     from core.message import Message
     from core.queue.delivery import Queue
     from core.routing.router import Route
@@ -66,7 +70,7 @@ class Publisher:
             self._store(message, durable, None)
         self._push(message, queues)
         if full is not None:
-            _bury(message, full, None, -1)
+            _bury(message, full)
             return 3
         return 2 if durable and message.persistent else 1
 
@@ -101,8 +105,8 @@ class Publisher:
         return 2 if durable and message.persistent else 1
 
     def _move_past(self, message: Message, route: Route, full: list, source: Queue | None, offset: int) -> None:
-        """move() when some of the queues are full. Their dead letters are joined with what the others take; when nobody
-        keeps the message, the first of the letters settles the source."""
+        """move() when some of the queues are full. Their dead letters, wherever these lead, are joined with what the
+        others take; when nobody keeps the message, with a *done* record of the source."""
         queues, durable = _others(route.queues, full), _others(route.durable, full)
         buries = any([queue.buries_refused and queue.dead_letter is not None for queue in full])
         joined = buries and not self.log.together
@@ -111,12 +115,15 @@ class Publisher:
         if durable:
             self._store(message, durable, (source.id, offset) if source is not None and source.durable else None)
         self._push(message, queues)
-        if source is not None and (durable or not buries):
-            source.settle_moved(offset, source.durable and len(durable) > 0)
-            source = None
-        _bury(message, full, source, offset)
+        _bury(message, full)
+        alone: cython.bint = buries and not durable and source is not None and source.durable
+        settled = [done_body(source.id, offset)] if alone else []
+        if source is not None:
+            source.settle_moved(offset, alone or (source.durable and len(durable) > 0))
         if joined:
-            self.log.end_joined([])
+            self.log.end_joined(settled)
+        elif settled:
+            self.log.append(DONE, settled[0])
 
     def move_all(self, going: list[tuple[Message, Route]], source: Queue | None, offset: int) -> None:
         """move() of several messages, each to its own route, that what lies at `offset` of `source` becomes: all of
@@ -233,10 +240,8 @@ def _others(queues: tuple, full: list) -> tuple:
     return tuple([queue for queue in queues if queue not in full])
 
 
-def _bury(message: Message, full: list, source: Queue | None, offset: int) -> None:
-    """Full queues do not take the message: some have it go to their dead letter exchange. The first of these letters
-    settles the `offset` of `source` that the message was to be moved from."""
+def _bury(message: Message, full: list) -> None:
+    """Full queues do not take the message: some have it go to their dead letter exchange."""
     for queue in full:
         if queue.buries_refused and queue.dead_letter is not None:
-            queue.letters.bury_refused(queue, message, source, offset)
-            source = None
+            queue.letters.bury_refused(queue, message)

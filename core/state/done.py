@@ -124,6 +124,14 @@ class DoneWriter:
 
 
 @cython.ccall
+def done_body(queue_id: int, offset: int) -> bytes:
+    """The body that settles one message."""
+    writer = DoneWriter(RANGE_BYTES_MAX * (RANGES_AT_ONCE + 1))
+    writer.add_run(queue_id, offset, offset + 1)
+    body: bytes = writer.take()[0]
+    return body
+
+
 def gather(settled: list, touched: dict, writer: DoneWriter) -> list:
     """Take from the queues what was settled in them, note them in `touched` (id -> Queue), and return the bodies of the
     records that say so."""

@@ -83,6 +83,19 @@ def refused_by_one(broker, channel):
     until(lambda: depth(channel, "dead") == 1, what="dead letter")
 
 
+def refused_by_two(broker, channel):
+    """It is rejected, and both queues that it goes to are full: of their letters one goes nowhere."""
+    declare(channel, "q", **to_dead(**{"x-dead-letter-exchange": "amq.fanout"}))
+    for name, key in (("full", "nowhere"), ("fuller", "dead")):
+        full = {"x-max-length": 0, "x-overflow": "reject-publish-dlx", "x-dead-letter-routing-key": key}
+        declare(channel, name, **to_dead(**full))
+        channel.queue_bind(name, "amq.fanout")
+    declare(channel, "dead")
+    channel.basic_publish("", "q", MARK, PERSISTENT)
+    channel.basic_reject(channel.basic_get("q")[0].delivery_tag, requeue=False)
+    until(lambda: depth(channel, "dead") == 1, what="dead letter")
+
+
 def check_refused_by_one(broker, channel, stored):
     assert depth(channel, "q") + depth(channel, "dead") == stored
     assert depth(channel, "too") == depth(channel, "dead")
@@ -143,6 +156,7 @@ MOVES = {
     "reject": (rejected, check_rejected),
     "refusal": (refused, check_rejected),
     "refusal by one of two": (refused_by_one, check_refused_by_one),
+    "refusal by two": (refused_by_two, check_rejected),
     "expiry": (expired, check_expired),
     "delivery limit": (returned, check_returned),
     "transaction": (committed, check_committed),

@@ -60,7 +60,7 @@ class Letters:
     def bury(self, queue, offset, reason):
         self.got.append((offset, reason))
 
-    def bury_refused(self, queue, message, source, offset):
+    def bury_refused(self, queue, message):
         self.refused.append(message.body)
 
     def take(self, count):
