@@ -28,14 +28,13 @@ from core.log.record import STATE
 from core.log.recovery import scan
 from core.log.retention import Retention
 from core.log.scans import Ports as ScanPorts
-from core.log.scans import Scans
-from core.past import Past
+from core.past import make_past
 from core.policies import Policies
 from core.publish import Publisher
+from core.queries import MessageKeys, make_queries
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
 from core.queue.levels import Levels
-from core.queue.replays import Replays
 from core.queue.spill import Ports as SpillPorts
 from core.queue.spill import Spill
 from core.quorum import QuorumQueue
@@ -52,7 +51,6 @@ from core.state.checkpoint import Ports as CheckpointPorts
 from core.state.delayed import DELAYED, DelayedQueue
 from core.state.kept_keys import read_keys
 from core.state.model import IDS_KEY, Model, VirtualHost
-from core.state.queue_past import Ports as PastPorts
 from core.state.reappend import Ports as ReappendPorts
 from core.state.reappend import Reappender
 from core.state.records import IdsFact, KeySeen, QueueFact, encode
@@ -73,7 +71,7 @@ KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue ty
 class Disk(NamedTuple):
     """What lies below: the log's files and engine, the store of checkpoints, the thread that writes them and those that
     read. spill, spiller = the files of spill/, and the thread that writes them. clean = the last stop was clean;
-    unsynced_bytes = what a power failure may have taken (ASYNC_FLUSH)."""
+    unsynced_bytes = what a power failure may have taken (ASYNC_FLUSH). keys = the key blocks' files, or None."""
 
     files: Any
     engine: Any
@@ -84,6 +82,7 @@ class Disk(NamedTuple):
     spiller: Any
     clean: bool = False
     unsynced_bytes: int = 0
+    keys: Any = None
 
 
 class Loop(NamedTuple):
@@ -115,6 +114,7 @@ class Broker:
         codec: ArgumentCodec,
         content: Callable[..., Any],
         deaths: DeathCodec,
+        message_keys: MessageKeys,
         random_bytes: Callable[[int], bytes],
     ):
         self.config = config
@@ -138,6 +138,7 @@ class Broker:
         self._codec = codec
         self.content = content
         self._deaths = deaths
+        self._message_keys = message_keys
         self._random_bytes = random_bytes
 
     def start(self) -> Restored:
@@ -220,6 +221,7 @@ class Broker:
             at=self.schedule.at,
             checkpoint_seconds=self.config.log.checkpoint_seconds,
             behind=lambda behind: self.flow.set_alarm(BEHIND, behind),
+            follow=self.key_blocks.follow,
         )
         change_ports = ChangePorts(
             self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits, self.policies
@@ -246,15 +248,12 @@ class Broker:
         )
 
     def _build_past(self) -> None:
-        disk, log, at, limits = self._disk, self.log, self.schedule.at, self.config.limits
-
-        def first() -> int:
-            return self.retention.first
-
-        ports = ScanPorts(log, first, disk.files.read, disk.readers.submit, self.clock, at, self._loop.soon)
-        scans = Scans(ports, limits.replay_bytes_per_second)
-        past = PastPorts(log, self.tail, scans, self.reader.fetch, self._read_chunk, at, first, self.clock)
-        self.past = Past(Replays(self.turn, log, scans, at), past, self.content, limits.replays)
+        disk, at, limits = self._disk, self.schedule.at, self.config.limits
+        read, submit, soon = disk.files.read, disk.readers.submit, self._loop.soon
+        ports = ScanPorts(self.log, lambda: self.retention.first, read, submit, self.clock, at, soon)
+        fetch, content = self.reader.fetch, self.content
+        self.past = make_past(ports, self.turn, self.tail, fetch, self._read_chunk, content=content, limits=limits)
+        self.key_blocks, self.queries = make_queries(ports, disk.keys, fetch, self._message_keys, content)
 
     def _read_chunk(self, queue_id: int, number: int, done: Callable[[Any], None]) -> None:
         """done(a stored chunk of an index, None or Exception)."""
@@ -388,7 +387,7 @@ class Broker:
 
     def close(self, done: Callable[[], None]) -> None:
         """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
-        self.handover.closing = self.reappender.closed = True
+        self.handover.closing = self.reappender.closed = self.key_blocks.closed = True
         self.schedule.close()
         self.delays.close()
         self.dead_letters.close()

@@ -7,7 +7,7 @@ cdef class HandOver:
     cdef Turn _turn
     cdef CommitLog _log
     cdef Clock _clock
-    cdef object _at, _checkpointer, _now, _tell_behind
+    cdef object _at, _checkpointer, _now, _tell_behind, _follow
     cdef public bint closing
     cdef bint _behind, _lazy, _checkpoint_due
     cdef long long _checkpoint_ms, _consider_at

@@ -28,7 +28,8 @@ LAZY_MS = 20  # what nobody waits for is on its way to the disk by then
 @cython.cclass
 class HandOver:
     """at(epoch ms, callback) is a timer; behind(bool) tells that the disk falls behind, and that it no longer does;
-    `closing` is the broker's to set.
+    follow() is told that the log has grown, and returns the log offset from which on it wants to know again; `closing`
+    is the broker's to set.
 
     submit() is called once a turn, between serving and writing output; now() hands over whether or not anybody waits.
     """
@@ -43,6 +44,7 @@ class HandOver:
         at: Callable[[int, Callable[[], None]], Any],
         checkpoint_seconds: int,
         behind: Callable[[bool], None],
+        follow: Callable[[], int],
     ):
         self._turn = turn
         self._log = log
@@ -53,6 +55,7 @@ class HandOver:
         self._consider_at = 0
         self._behind = self._lazy = self._checkpoint_due = self.closing = False
         self._tell_behind = behind
+        self._follow = follow
         self._now = self.now
 
     @cython.ccall
@@ -67,7 +70,7 @@ class HandOver:
             self._lazy = True
             self._at(self._clock.ms + LAZY_MS, self._now)
         if log.appended >= self._consider_at:
-            self._consider_at = self._checkpointer.consider()
+            self._consider_at = min(self._checkpointer.consider(), self._follow())
         if not self._checkpoint_due and not self.closing and log.appended > self._checkpointer.stamp:
             self._checkpoint_due = True
             self._at(self._clock.ms + self._checkpoint_ms, self._checkpoint)

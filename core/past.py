@@ -9,11 +9,23 @@ from collections.abc import Callable
 from typing import Any
 
 from core.errors import LimitReached, NotFound, PreconditionFailed
+from core.log.scans import Ports as ScanPorts
+from core.log.scans import Scans
 from core.log.sieve import exchange_prefix
 from core.queue.replays import Replays
 from core.routing.exchange import DELAYED_TYPE
 from core.state.exchange_past import ExchangePast, Filter
 from core.state.queue_past import FIRST, OFFSET, TIME, Ports, QueuePast
+
+
+def make_past(
+    ports: ScanPorts, turn: Any, tail: Any, fetch: Any, read_chunk: Any, *, content: Any, limits: Any
+) -> Past:
+    """The broker's part, on what scans of the log work with: the rest as queue_past.Ports and Past have it."""
+    log, at, first, clock = ports.log, ports.at, ports.first, ports.clock
+    scans = Scans(ports, limits.replay_bytes_per_second)
+    replays = Replays(turn, log, scans, at)
+    return Past(replays, Ports(log, tail, scans, fetch, read_chunk, at, first, clock), content, limits.replays)
 
 
 class Past:

@@ -130,6 +130,11 @@ class BrokerCollector:
         text = "Bytes appended anew because their segment was to go and somebody still wants them"
         yield counter("mq_log_copied_bytes", text, reappender.copied_bytes)
         yield counter("mq_log_copied_records", "Records appended anew for that", reappender.copied_records)
+        keys = self._broker.key_blocks
+        yield gauge("mq_key_blocks", "Pieces of the log whose messages' keys are in a file", len(keys.blocks))
+        yield counter("mq_key_read_bytes", "Bytes of the log read to know its messages' keys", keys.read_bytes)
+        text = "Pieces of the log that could not be read for their keys, or their keys not be written"
+        yield counter("mq_key_failures", text, keys.failed)
 
     def _replays(self) -> Iterator[Metric]:
         replays = self._broker.past.replays

@@ -24,6 +24,7 @@ from core.clock import Clock
 from core.config import SERVED, TLS_LISTENERS, Config, Listeners
 from core.disk.batch_writer import BatchWriter, available
 from core.disk.files import DataDirectory, SegmentFiles
+from core.disk.key_files import KeyFiles
 from core.disk.spill_files import SpillFiles
 from core.disk.store import Store
 from core.disk.threads import Worker
@@ -42,6 +43,7 @@ from protocols.amqp import tables
 from protocols.amqp.connection import AmqpConnection
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
+from protocols.amqp.message_keys import MessageKeys, keys_of
 
 EX_OK, EX_IOERR = 0, 74
 READERS = 2
@@ -137,19 +139,11 @@ class Service:
             self._workers["readers"],
             self._spill_files,
             self._workers["spill"],
+            keys=KeyFiles(path / "state" / "keys") if config.log.key_blocks else None,
             clean=not self._directory.unclean,
             unsynced_bytes=0 if config.log.flush == "sync" else UNSYNCED_BYTES,
         )
-        self.broker = broker = Broker(
-            config,
-            self.clock,
-            disk,
-            Loop(loop.call_soon, self._call_at, self._failed),
-            codec=tables,
-            content=Content,
-            deaths=Deaths(),
-            random_bytes=secrets.token_bytes,
-        )
+        self.broker = broker = self._new_broker(disk)
         broker.turn.nap = time.sleep
         self._bound_memory(broker)
         broker.metrics = Metrics()
@@ -162,6 +156,19 @@ class Service:
         broker.cluster_name = f"corduroy@{socket.gethostname()}"
         broker.report = self._report
         engine.blocked = lambda full: broker.flow.set_alarm(LOG, full)
+
+    def _new_broker(self, disk: Disk) -> Broker:
+        return Broker(
+            self.config,
+            self.clock,
+            disk,
+            Loop(self._loop.call_soon, self._call_at, self._failed),
+            codec=tables,
+            content=Content,
+            deaths=Deaths(),
+            message_keys=(MessageKeys, keys_of),
+            random_bytes=secrets.token_bytes,
+        )
 
     def _bound_memory(self, broker: Broker) -> None:
         """Alarms, and what is done before there is one."""

@@ -1,4 +1,12 @@
-cdef class Sieve:
+cdef class BlockWalk:
+    cdef Py_ssize_t _at, _size, _count, _count_max
+    cdef unsigned long long _offset
+    cdef int _walk(self, unsigned char* b, Py_ssize_t n, unsigned long long start, long long* found) noexcept nogil
+    cdef bint _look(self, unsigned char* b, Py_ssize_t at, long long* found) noexcept nogil
+    cdef void _take(self, int kind, unsigned char* b, Py_ssize_t at, Py_ssize_t properties_at, long long* found) noexcept nogil
+
+
+cdef class Sieve(BlockWalk):
     cdef long long _queue_id, _since_ms
     cdef bytes _address
     cdef bytearray _scratch
@@ -7,10 +15,7 @@ cdef class Sieve:
     cdef unsigned char* _q_name
     cdef unsigned char* _address_name
     cdef Py_ssize_t _prefix_bytes
-    cdef Py_ssize_t _at, _size, _count
     cdef unsigned long long _message_at, _message_size
-    cdef int _walk(self, unsigned char* b, Py_ssize_t n, unsigned long long start, long long* found) noexcept nogil
-    cdef bint _look(self, unsigned char* b, Py_ssize_t at, unsigned long long offset, long long* found) noexcept nogil
     cdef long long _stored(self, unsigned char* b, Py_ssize_t at, Py_ssize_t end) noexcept nogil
     cdef long long _unit_in(self, unsigned char* b, Py_ssize_t at, Py_ssize_t end, int skipped) noexcept nogil
 

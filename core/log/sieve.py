@@ -12,11 +12,11 @@ from typing import NamedTuple
 import cython
 
 if cython.compiled:
-    from cython.cimports.core.log.record import CRC_BYTES, HEAD_BYTES
+    from cython.cimports.core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE
     from cython.cimports.core.log.view import BLANK, CUT_SHORT, INVALID
     from cython.cimports.core.wire import rd8, rd16, rd32, rd64
 else:
-    from core.log.record import CRC_BYTES, HEAD_BYTES
+    from core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE
     from core.log.view import BLANK, CUT_SHORT, INVALID
     from core.wire import rd8, rd16, rd32, rd64
 
@@ -119,43 +119,14 @@ def is_link(b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.bint:
     return b[at + 9] == LETTER_L and b[at + 10] == LETTER_I
 
 
-@cython.final
 @cython.cclass
-class Sieve:
-    """What is wanted: messages that entered the queue of that id, or (queue_id 0) whose address begins with `prefix`,
-    and in either case that were stored at `since_ms` or later. Of an exchange no copies that retention made: their
-    messages were published before. One thread at a time uses it."""
+class BlockWalk:
+    """Goes from record to record of a block. A subclass says what of each it wants, and how much it has room for."""
 
-    def __init__(self, queue_id: int, prefix: bytes = b"", since_ms: int = 0):
-        self._queue_id = queue_id
-        self._since_ms = since_ms
-        self._address = prefix
-        self._scratch = bytearray(SCRATCH_BYTES)
-        self._decoded = self._scratch
-        self._prefix = self._address
-        self._q_name = Q_NAME
-        self._address_name = ADDRESS_NAME
-        self._prefix_bytes = len(prefix)
+    def __init__(self):
         self._at = self._size = self._count = 0
-        self._message_at = self._message_size = 0
-
-    def sift(self, block: bytes, start: int) -> Sifted:
-        """Look at all records of a block whose first byte lies at log offset `start`, where a record begins."""
-        room = array("q", bytes(8 * PLACE_FIELDS * (len(block) // MIN_BYTES + 1)))
-        found: cython.p_longlong
-        if cython.compiled:
-            view: cython.longlong[::1] = room
-            found = cython.address(view[0])
-        else:
-            found = room
-        b: cython.p_uchar = block
-        n: cython.Py_ssize_t = len(block)
-        offset: cython.ulonglong = start
-        why: cython.int
-        self._at = self._size = self._count = 0
-        with cython.nogil:
-            why = self._walk(b, n, offset, found)
-        return Sifted(block, start, room[: PLACE_FIELDS * self._count], start + self._at, why, self._size)
+        self._count_max = 1 << 30
+        self._offset = 0
 
     @cython.cfunc
     @cython.nogil
@@ -186,17 +157,20 @@ class Sieve:
             self._size = size
             if left < size:
                 return CUT_SHORT
-            if not self._look(b, at, start + at, found):
+            self._offset = start + at
+            if not self._look(b, at, found):
                 return INVALID
             at += size
+            if self._count >= self._count_max:
+                self._at = at
+                self._size = 0
+                return CUT_SHORT
 
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def _look(
-        self, b: cython.p_uchar, at: cython.Py_ssize_t, offset: cython.ulonglong, found: cython.p_longlong
-    ) -> cython.bint:
-        """Note what is wanted of one record; False: its sizes do not add up."""
+    def _look(self, b: cython.p_uchar, at: cython.Py_ssize_t, found: cython.p_longlong) -> cython.bint:
+        """Take what is wanted of one record; False: its sizes do not add up."""
         end: cython.Py_ssize_t = at + self._size
         body_size: cython.Py_ssize_t = rd32(b, at + 84)
         if body_size > self._size - MIN_BYTES:
@@ -206,23 +180,98 @@ class Sieve:
         properties_at: cython.Py_ssize_t = topic_at + topic_bytes + 2
         if properties_at + CRC_BYTES > end or properties_at + rd16(b, properties_at - 2) != end:
             return False
-        if rd64(b, at + 40) < cython.cast(cython.ulonglong, self._since_ms):
-            return True
-        unit: cython.longlong = -1
-        self._message_at = offset
-        self._message_size = self._size
+        kind: cython.int = 0
         if topic_bytes == STORE_TOPIC_BYTES:
-            if self._queue_id or rd64(b, at + 40) == rd64(b, at + 56):  # else it is a copy
-                unit = self._stored(b, properties_at, end - CRC_BYTES)
-        elif topic_bytes == LINK_TOPIC_BYTES and self._queue_id and is_link(b, topic_at):
-            unit = self._unit_in(b, at + HEAD_BYTES, at + HEAD_BYTES + body_size, 2)
+            kind = STORE
+        elif topic_bytes == LINK_TOPIC_BYTES and is_link(b, topic_at):
+            kind = LINK
+        if kind:
+            self._take(kind, b, at, properties_at, found)
+        return True
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _take(
+        self,
+        kind: cython.int,
+        b: cython.p_uchar,
+        at: cython.Py_ssize_t,
+        properties_at: cython.Py_ssize_t,
+        found: cython.p_longlong,
+    ) -> cython.void:
+        """Note what is wanted of a stored message or a link that lies at `at`."""
+        self._count = 0
+
+
+@cython.final
+@cython.cclass
+class Sieve(BlockWalk):
+    """What is wanted: messages that entered the queue of that id, or (queue_id 0) whose address begins with `prefix`,
+    and in either case that were stored at `since_ms` or later. Of an exchange no copies that retention made: their
+    messages were published before. One thread at a time uses it."""
+
+    def __init__(self, queue_id: int, prefix: bytes = b"", since_ms: int = 0):
+        BlockWalk.__init__(self)
+        self._queue_id = queue_id
+        self._since_ms = since_ms
+        self._address = prefix
+        self._scratch = bytearray(SCRATCH_BYTES)
+        self._decoded = self._scratch
+        self._prefix = self._address
+        self._q_name = Q_NAME
+        self._address_name = ADDRESS_NAME
+        self._prefix_bytes = len(prefix)
+        self._message_at = self._message_size = 0
+
+    def sift(self, block: bytes, start: int) -> Sifted:
+        """Look at all records of a block whose first byte lies at log offset `start`, where a record begins."""
+        room = array("q", bytes(8 * PLACE_FIELDS * (len(block) // MIN_BYTES + 1)))
+        found: cython.p_longlong
+        if cython.compiled:
+            view: cython.longlong[::1] = room
+            found = cython.address(view[0])
+        else:
+            found = room
+        b: cython.p_uchar = block
+        n: cython.Py_ssize_t = len(block)
+        offset: cython.ulonglong = start
+        why: cython.int
+        self._at = self._size = self._count = 0
+        with cython.nogil:
+            why = self._walk(b, n, offset, found)
+        return Sifted(block, start, room[: PLACE_FIELDS * self._count], start + self._at, why, self._size)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _take(
+        self,
+        kind: cython.int,
+        b: cython.p_uchar,
+        at: cython.Py_ssize_t,
+        properties_at: cython.Py_ssize_t,
+        found: cython.p_longlong,
+    ) -> cython.void:
+        """See BlockWalk."""
+        unit: cython.longlong = -1
+        end: cython.Py_ssize_t = at + self._size
+        body_size: cython.Py_ssize_t = rd32(b, at + 84)
+        if rd64(b, at + 40) < cython.cast(cython.ulonglong, self._since_ms):
+            return
+        self._message_at = self._offset
+        self._message_size = self._size
+        if kind == LINK:
+            if self._queue_id:
+                unit = self._unit_in(b, at + HEAD_BYTES, at + HEAD_BYTES + body_size, 2)
+        elif self._queue_id or rd64(b, at + 40) == rd64(b, at + 56):  # else it is a copy
+            unit = self._stored(b, properties_at, end - CRC_BYTES)
         if unit >= 0:
             place: cython.Py_ssize_t = 3 * self._count
             found[place] = self._message_at
             found[place + 1] = self._message_size
             found[place + 2] = unit
             self._count = self._count + 1  # not += 1: that needs Python's lock
-        return True
 
     @cython.cfunc
     @cython.nogil

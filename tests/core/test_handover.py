@@ -34,6 +34,7 @@ class Slow:
         self.handover = HandOver(
             self.turn, self.log, clock, Checkpoints(),
             at=lambda ms, callback: None, checkpoint_seconds=60, behind=self.told.append,
+            follow=lambda: 1 << 62,
         )  # fmt: skip
 
     def fail(self, error):

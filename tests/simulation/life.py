@@ -25,6 +25,7 @@ from core.state.snapshot import read_stamp
 from protocols.amqp import tables
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
+from protocols.amqp.message_keys import MessageKeys, keys_of
 from tests.simulation.batches import SimBatches
 from tests.simulation.disk import SimDisk
 from tests.simulation.loop import EPOCH_SECONDS, SimLoop, SimWorker
@@ -169,6 +170,7 @@ class Life:
             codec=tables,
             content=Content,
             deaths=Deaths(),
+            message_keys=(MessageKeys, keys_of),
             random_bytes=random.randbytes,
         )
         broker.spill.bounds = BOUNDS

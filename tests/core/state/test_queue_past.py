@@ -196,10 +196,10 @@ class TestBesideOthers:
         assert max(counts) - min(counts) <= 1 and sum(counts) > 500
 
     def test_a_slice_ends_with_its_bytes_too(self, world):
-        fill(world, 0, 200, pad=4000)
+        fill(world, 0, 200, pad=20_000)
         taker = begin(world)
         replays = world.broker.past.replays
-        assert replays.serve(1000) <= (256 << 10) // 4000 + 1
+        assert replays.serve(1000) <= (256 << 10) // 20_000 + 1
         world.run()
         assert numbers(taker) == list(range(200))
 

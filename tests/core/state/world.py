@@ -21,6 +21,7 @@ from core.state.records import QUEUE
 from protocols.amqp import tables
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
+from protocols.amqp.message_keys import MessageKeys, keys_of
 from tests.simulation.disk import SimDisk
 from tests.simulation.store import SimStore
 
@@ -137,6 +138,7 @@ class World:
         self.now = 0.0
         self.failures = []
         self.broker = None
+        self.keys = None  # a KeyFiles
 
     def boot(self, clean=False):
         self.loop = TestLoop(self.now)
@@ -146,7 +148,7 @@ class World:
         engine = LocalEngine(files, writer, readers, self.loop.call_later)
         spill = SpillFiles("spill", SEGMENT_BYTES, self.disk)
         workers = TestWorker(self.loop), readers, spill, TestWorker(self.loop)
-        disk = Disk(files, engine, self.store, *workers, clean)
+        disk = Disk(files, engine, self.store, *workers, clean, keys=self.keys)
 
         def call_at(ms, callback):
             return self.loop.call_later((ms - clock.ms) / 1000, callback)
@@ -160,6 +162,7 @@ class World:
             codec=tables,
             content=Content,
             deaths=Deaths(),
+            message_keys=(MessageKeys, keys_of),
             random_bytes=self.random.randbytes,
         )
         self.restored = self.broker.start()
