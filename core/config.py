@@ -241,6 +241,15 @@ class AccessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         _within("access", self, {"password_cache_seconds": (0, 86400)})
 
 
+class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys `metrics.*`: what is measured beside what is counted anyway."""
+
+    loop_probe_ms: int = 10
+
+    def __post_init__(self) -> None:
+        _within("metrics", self, {"loop_probe_ms": (0, 10_000)})
+
+
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys `logging.*`: the operator's log on stderr."""
 
@@ -259,6 +268,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     amqp: AmqpConfig = AmqpConfig()
     definitions: DefinitionsConfig = DefinitionsConfig()
     access: AccessConfig = AccessConfig()
+    metrics: MetricsConfig = MetricsConfig()
     logging: LoggingConfig = LoggingConfig()
 
     def __post_init__(self) -> None:

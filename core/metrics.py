@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
 class Metrics:
-    """What deleted queues had counted, so that totals never go back, and events of the broker itself."""
+    """What deleted queues had counted, so that totals never go back, and events of the broker itself. loop_lag: see
+    gateway/loop_lag.py; None = nobody looks."""
 
     delivered: int = 0
     acked: int = 0
@@ -24,6 +26,7 @@ class Metrics:
     consumer_timeouts: int = 0
     cold_read_errors: int = 0
     tls_handshakes_failed: int = 0
+    loop_lag: Any = None
     tls_certificate_expires: dict[str, float] = field(default_factory=dict)  # file -> Unix time, seconds
 
     def absorb(self, queue) -> None:

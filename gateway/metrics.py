@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
 __all__ = ["CONTENT_TYPE", "exposition"]
@@ -167,6 +167,10 @@ class BrokerCollector:
         held = sum(connection.held_bytes for connection in broker.connections)
         yield gauge("mq_held_bytes", "Publishes held back by an alarm or waiting for a commit, bytes", held)
         yield counter("mq_logins_refused", "Refused logins", broker.metrics.logins_refused)
+        lag = broker.metrics.loop_lag
+        text = "How late the event loop was, looked at every metrics.loop_probe_ms while it has work"
+        yield HistogramMetricFamily("mq_loop_lag_seconds", text, buckets=list(lag.buckets()), sum_value=lag.seconds)
+        yield gauge("mq_loop_lag_longest_seconds", "The latest that it was since start", lag.longest)
         yield counter("mq_loop_turns", "Turns of the event loop with work in them", broker.turn.turns)
         yield gauge("mq_clock_skew_seconds", "Wall clock ahead of the broker's clock", broker.clock.skew_ms / 1000)
 

@@ -6,11 +6,11 @@ Read top-down: run() is the life of the process.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import time
@@ -37,6 +37,7 @@ from gateway.connection import Connection
 from gateway.defining import define
 from gateway.descriptors import connection_limit
 from gateway.listeners import addresses, bound_address, open_socket, write_ready_file
+from gateway.loop_lag import LoopLag
 from gateway.memory import give_back_memory, memory_limit, memory_used
 from gateway.passwords import THREADS, Passwords
 from protocols.amqp import tables
@@ -146,7 +147,8 @@ class Service:
         self.broker = broker = self._new_broker(disk)
         broker.turn.nap = time.sleep
         self._bound_memory(broker)
-        broker.metrics = Metrics()
+        lag = LoopLag(loop, config.metrics.loop_probe_ms, lambda: broker.turn.turns)
+        broker.metrics = Metrics(loop_lag=lag)
         broker.access = Access(
             time.monotonic,
             loopback_users=config.access.loopback_users,
@@ -250,6 +252,7 @@ class Service:
                     self._runners.append(await server.serve(application(self.broker), sockets.pop(name).dup()))
         self.broker.started = True
         self._watch()
+        self.broker.metrics.loop_lag.start()
         gc.collect()
         gc.freeze()
         gc.enable()
@@ -298,6 +301,9 @@ class Service:
     def _watch(self) -> None:
         """Compare memory and disk with their limits: once a second while messages come in, else now and then."""
         broker = self.broker
+        if self._directory.removed() or self._files.removed():
+            self._failed(OSError(errno.ENOENT, "its directory was removed while the broker runs", self.config.data_dir))
+            return
         broker.flow.check()
         broker.handover.check_pending()
         quiet = broker.publisher.messages == self._seen_messages and not broker.flow.blocked
@@ -308,8 +314,8 @@ class Service:
     def _usage(self) -> tuple[int, int]:
         if self.broker.flow.alarms[MEMORY]:
             give_back_memory()
-        disk = shutil.disk_usage(self.config.data_dir)
-        return memory_used(), disk.free + self.broker.retention.look(disk.free, disk.used + disk.free)  # as df counts
+        free, total = self._directory.space()
+        return memory_used(), free + self.broker.retention.look(free, total)
 
     def _call_at(self, ms: int, callback: Any) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, ms - self.clock.ms) / 1000, callback)

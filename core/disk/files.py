@@ -88,6 +88,17 @@ class DataDirectory:
         self._abort.unlink(missing_ok=True)
         FileOps().sync_directory(str(self.path))
 
+    def space(self) -> tuple[int, int]:
+        """Bytes free on its file system, and how many there are for us, used or free: as df counts."""
+        stat = os.fstatvfs(self._lock_fd)
+        used = (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+        free = stat.f_bavail * stat.f_frsize
+        return free, used + free
+
+    def removed(self) -> bool:
+        """Whether somebody deleted it while we hold it: what is written from then on nobody will find."""
+        return os.fstat(self._lock_fd).st_nlink == 0
+
     def release(self) -> None:
         """Let another broker have it."""
         os.close(self._lock_fd)
@@ -287,6 +298,11 @@ class SegmentFiles:
     def free_bytes(self) -> int:
         """Free on the log's file system."""
         return self._ops.free_bytes(self.directory)
+
+    def removed(self) -> bool:
+        """Whether somebody deleted the segment that is written, behind our back."""
+        with self._lock:
+            return bool(self._segments) and self._ops.links(self._segments[-1].fd) == 0
 
     def close(self) -> None:
         """Close every file, those in use when their job is through."""

@@ -121,6 +121,10 @@ class FileOps:
         finally:
             os.close(fd)
 
+    def links(self, fd: int) -> int:
+        """Names that the file has."""
+        return os.fstat(fd).st_nlink
+
     def free_bytes(self, path: str) -> int:
         """Free for us on that file system."""
         stat = os.statvfs(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.bench import build, perftest
 from tests.bench.broker import ROOT, Broker, Gateway, RabbitMQ, StartError
 from tests.bench.report import Results, figures_table, targets_table
+from tests.bench.retention import RETENTION
 from tests.bench.scale import SCALE
 from tests.bench.scenarios import SCENARIOS, Bench, Scenario
 from tests.bench.session import LoadError
@@ -43,7 +44,7 @@ def arguments() -> argparse.Namespace:
 
 def selected(names: list[str], no_perftest: str) -> list[Scenario]:
     """The scenarios of these names, or all: then our driver's stand-ins only where PerfTest is missing."""
-    known = {scenario.name: scenario for scenario in SCENARIOS + SCALE}
+    known = {scenario.name: scenario for scenario in SCENARIOS + SCALE + RETENTION}
     if unknown := [name for name in names if name not in known]:
         raise SystemExit(f"unknown scenario {unknown[0]!r}: {', '.join(known)}")
     if names:
@@ -167,7 +168,7 @@ def main() -> int:
     """Run what was asked for; the exit code."""
     options = arguments()
     if options.list:
-        print("\n".join(f"{scenario.name:22} {scenario.text}" for scenario in SCENARIOS + SCALE))
+        print("\n".join(f"{scenario.name:22} {scenario.text}" for scenario in SCENARIOS + SCALE + RETENTION))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
     names = options.scenarios or [name for name in os.environ.get("BENCH", "").split(",") if name]

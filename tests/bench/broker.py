@@ -51,9 +51,10 @@ class StartError(Exception):
 
 
 class Broker:
-    """A broker's process. start() gives the seconds until it accepts; then `pid` and `address` are known."""
+    """A broker's process. start() gives the seconds until it accepts; then `pid` and `address` are known, and of
+    ours `metrics`, where it is asked for them."""
 
-    name = ""
+    name = metrics = ""
     pid = 0
     address = ("", 0)
 
@@ -153,6 +154,7 @@ class Gateway(Broker):
         process = self._spawn(command + self.options)
         self._wait(process, ready.exists)
         facts = json.loads(ready.read_text())
+        self.metrics = str(facts["metrics"])
         host, _, port = facts["amqp"].rpartition(":")
         self.pid, self.address = int(facts["pid"]), (host, int(port))
 

@@ -49,6 +49,8 @@ TARGETS = (
     Target("small-start", "ready_s", 10, 5, "s from start to ready"),
     Target("small-start", "broker_rss_anon_mb", 400, None, "MiB anonymous"),
     Target("small-drain", "broker_rss_anon_peak_mb", 400, None, "MiB anonymous at most"),
+    Target("retention", "cpu_of_none", 1.5, 1.2, "x without retention"),
+    Target("retention", "stall_ms", 10, None, "ms, the longest stall of the loop"),
     Target("delayed-fill", "rss_anon_mb_per_million", 60, 45, "MiB anonymous per million waiting"),
     Target("delayed-fire", "p99_ms", 20, 5, "ms late, p99"),
     Target("delayed-fire", "max_ms", None, 20, "ms late, the latest"),

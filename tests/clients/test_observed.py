@@ -71,6 +71,7 @@ def test_gauges_tell_what_waits_where(tmp_path):
             assert {each: sample(metrics, f"rabbitmq_queue_messages_{each}") for each in expected} == expected
             assert sample(metrics, "rabbitmq_queue_messages") == 5 and sample(metrics, "rabbitmq_consumers") == 1
             assert sample(metrics, "mq_transient_queue_bytes") >= 5000
+            assert sample(metrics, "mq_loop_lag_seconds_count") > 0, "there were turns, and looks at how late they are"
     finally:
         broker.stop()
 

@@ -16,6 +16,7 @@ from core.config import (
     Limits,
     Listeners,
     LogConfig,
+    MetricsConfig,
     TlsConfig,
     endpoint,
 )
@@ -112,6 +113,7 @@ OUT_OF_BOUNDS = [
     (AmqpConfig, "amqp", "consumer_timeout", 0, 1 << 50),
     (AccessConfig, "access", "password_cache_seconds", 0, 86400),
     (TlsConfig, "tls", "login_san_index", 0, 1000),
+    (MetricsConfig, "metrics", "loop_probe_ms", 0, 10_000),
 ]
 
 
@@ -129,7 +131,7 @@ def test_a_number_is_taken_at_its_bounds_and_refused_beyond_them(group, prefix, 
 def test_every_number_of_the_configuration_is_bounded():
     bounded = {f"{prefix}.{name}" for _, prefix, name, _, _ in OUT_OF_BOUNDS} | {"limits.memory_bytes"}
     config = Config()
-    groups = ("log", "limits", "amqp", "access", "listeners", "definitions", "logging", "tls")
+    groups = ("log", "limits", "amqp", "access", "listeners", "definitions", "logging", "tls", "metrics")
     numbers = {
         f"{group}.{name}"
         for group in groups
