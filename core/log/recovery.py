@@ -5,7 +5,7 @@ that holds no valid record:
 - nothing valid follows: the log ends here; what lies behind is a torn record, or zeros;
 - records of the same batch follow: the batch was torn, none of it was ever confirmed: cut it here;
 - a record of a later batch follows: the batch was complete once, so the log is damaged: refuse, and name the offset.
-A record counts only where its own log offset says it lies: recycled space holds old records. The records of a
+A record counts only where its own log offset says it lies: a message may hold what looks like one. The records of a
 transaction count only when all of them are there, so the log ends before one that was torn.
 
 What was read may still be in memory only: the last broker may have ended between the write of its last batch and the

@@ -49,7 +49,7 @@ def test_a_table_leaves_out_columns_without_a_figure():
 def test_every_target_and_every_shape_belongs_to_a_scenario():
     names = {scenario.name for scenario in SCENARIOS} | {"delayed-fill", "delayed-fire", *PATHS}
     names |= {"backlog-fill", "backlog-drain", "small-fill", "small-start", "small-drain", "spill-fill"}
-    names |= {"queues-50k", "queues-50k-start", "queues-10k-in-turn"}
+    names |= {"queues-50k", "queues-50k-start", "queues-10k-in-turn", "retention"}
     assert {target.row for target in TARGETS} <= names
     assert set(SHAPES) <= names
     assert {scenario.stands_for for scenario in SCENARIOS if scenario.stands_for} <= names

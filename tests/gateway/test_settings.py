@@ -134,7 +134,7 @@ def test_an_unknown_group_is_answered_with_the_groups():
     text = refusal(assignments=["zzz=1"])
     assert text == (
         "--set: zzz: unknown key; a key begins with one of: "
-        "data_dir, listeners, tls, log, limits, amqp, definitions, access, logging"
+        "data_dir, listeners, tls, log, limits, amqp, definitions, access, metrics, logging"
     )
     assert "did you mean limits.queues?" in refusal(assignments=["limit.queues=1"])
 
