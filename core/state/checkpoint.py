@@ -108,7 +108,7 @@ class Checkpointer:
         self._look_at = log.appended + LOOK_BYTES
         self._not_before = 0  # after a failure: log offset from which consider() may try again
         self._finished: list[Callable[[], None]] = []
-        self._again = self._clean = False
+        self._again = self._clean = self._restating = False
 
     def restored(self, queue: Any, tail: int) -> None:
         """Recovery made this queue; `tail` = number of the partial chunk that the store holds of it, or -1."""
@@ -251,11 +251,24 @@ class Checkpointer:
                 else:
                     self._tails.pop(queue_id, None)
             self._mark_stored(frozen)
-            if not self._clean and self._retainer.free(self.stamp):
-                self._again = True
+            slices = None if self._clean else self._retainer.free(self.stamp)
+            if slices is not None and not self._restating:
+                self._restating = True
+                self._restate(slices, 0)
         for callback in waiting:
             callback()
         if self._again or self._finished:
+            self.checkpoint()
+
+    def _restate(self, slices: Iterator[None], done: int) -> None:
+        """Facts are stated anew, some in a turn of the loop; another checkpoint lets go of where they were."""
+        if self._clean:
+            return
+        for _ in slices:
+            self._ports.soon(partial(self._restate, slices, done + 1))
+            return
+        self._restating = False
+        if done:
             self.checkpoint()
 
     def _mark_stored(self, frozen: Frozen) -> None:

@@ -7,7 +7,7 @@ at the tail, and the segments go after the next checkpoint. What units pin, reap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import cython
@@ -25,7 +25,7 @@ else:
     from core.queue.index import Index
 
 FACT_BYTES = 512  # about what stating one fact costs in the log
-RESTATED_AT_ONCE = 1024
+SLICE_FACTS = 128  # stated anew in one turn of the loop: about a millisecond
 
 
 class Segments(Protocol):
@@ -97,8 +97,9 @@ class Retainer:
         """Log offset of the oldest unit that is not done; the log's end when there is none."""
         return min(self._floors.values(), default=self._log.appended)
 
-    def free(self, stamp: int) -> bool:
-        """After a checkpoint: say what is needed. True when facts were stated anew, so that another one is worth it."""
+    def free(self, stamp: int) -> Iterator[None] | None:
+        """After a checkpoint: say what is needed. Facts may be worth to be stated anew: then slices that do it, after
+        which another checkpoint frees more."""
         facts = self._model.facts
         upto, after = self._cleared
         units = min(stamp, max(self.needed_units(), upto if stamp >= after else 0))
@@ -107,25 +108,32 @@ class Retainer:
         self._segments.free(safe)
         wanted = units - units % self._log.segment_bytes
         self.consider(max(self._segments.needed_from, wanted), stamp, self.settled)
-        return oldest_fact < wanted and self._restate(wanted)
+        return self._restate(wanted) if oldest_fact < wanted else None
 
-    def _restate(self, upto: int) -> bool:
+    def _restate(self, upto: int) -> Iterator[None]:
         """State the facts before `upto` anew, if that frees at least twice what it costs."""
-        facts = self._model.facts
+        stated = self._model.facts.stated
         keys = []
-        for key, offset in facts.stated.items():
+        for key, offset in stated.items():
             if offset >= upto:
                 break
             keys.append(key)
         if upto - self._segments.needed_from < 2 * FACT_BYTES * len(keys):
-            return False
-        for key in keys[:RESTATED_AT_ONCE]:
-            fact = facts.get(key)
-            if isinstance(fact, QueueFact):
-                queue = self._model.queues[fact.id]
-                fact.first_offset, fact.next_offset = queue.cursor.floor, queue.index.end
-            elif key == IDS_KEY:
-                fact = IdsFact(next_id=facts.next_id)
-            facts.put(fact, self._log.append(self._state_kind, encode(fact)))
-        self.restated += min(len(keys), RESTATED_AT_ONCE)
-        return True
+            return
+        for count, key in enumerate(keys, 1):
+            if stated.get(key, upto) < upto:  # still there, and not stated anew by a change
+                self._state_anew(key)
+            if count % SLICE_FACTS == 0:
+                yield
+        yield
+
+    def _state_anew(self, key: Any) -> None:
+        facts = self._model.facts
+        fact = facts.get(key)
+        if isinstance(fact, QueueFact):
+            queue = self._model.queues[fact.id]
+            fact.first_offset, fact.next_offset = queue.cursor.floor, queue.index.end
+        elif key == IDS_KEY:
+            fact = IdsFact(next_id=facts.next_id)
+        facts.put(fact, self._log.append(self._state_kind, encode(fact)))
+        self.restated += 1

@@ -1,7 +1,10 @@
 """A front segment in which nothing is live is freed, and the log alone still suffices."""
 
+from itertools import pairwise
+
 from core.state import checkpoint
 from core.state.checkpoint import UNSTORED_CHUNKS_MAX
+from core.state.retain import SLICE_FACTS
 from core.state.snapshot import read_stamp
 from tests.core.state.world import SEGMENT_BYTES, World
 
@@ -54,6 +57,28 @@ def test_an_idle_broker_does_not_restate_for_ever():
     world.run(1000)
     assert world.broker.log.appended == appended
     assert world.broker.checkpointer.checkpoints <= checkpoints + 1
+
+
+def test_many_facts_are_stated_anew_in_slices_with_turns_of_the_loop_between():
+    world = World().boot()
+    for n in range(300):
+        world.declare(f"q{n}")
+    world.run()
+    retainer = world.broker.checkpointer._retainer
+    stated, at_once = retainer.restated, []
+    later = world.broker.checkpointer._ports.soon
+
+    def soon(callback):
+        at_once.append(retainer.restated)
+        later(callback)
+
+    world.broker.checkpointer._ports = world.broker.checkpointer._ports._replace(soon=soon)
+    fill(world, "q0", 12)
+    for _ in range(3):
+        world.broker.checkpointer.checkpoint()
+        world.run(10)
+    assert retainer.restated - stated >= 300
+    assert max(after - before for before, after in pairwise([stated, *at_once])) == SLICE_FACTS
 
 
 def test_a_backlog_leaves_memory_and_comes_back_when_it_is_read():
