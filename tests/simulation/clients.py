@@ -139,8 +139,9 @@ class CoreClient:
         result = broker.publisher.publish(message, route)
         known = self.model.now.queues[route.queues[0].name] if len(route.queues) == 1 else None
         answer = (AT_COMMIT if persistent and route.durable else ACCEPTED) if route.queues else UNROUTABLE
-        if known is not None and known.length:
-            check_answer(self.life, known, result, broker.log.records - records, answer == AT_COMMIT)
+        if known is not None and any(known.limits):
+            told = result, broker.log.records - records
+            check_answer(self.life, known, body, told, answer == AT_COMMIT)
             if result == REFUSED:
                 return
         elif result != answer:
@@ -280,15 +281,15 @@ class CoreClient:
         count = how(tag, multiple)
         if count != len(tags):
             raise Violation(f"{count} deliveries settled, {len(tags)} expected")
-        self.forget(tags, fate)
+        self.forget(tags, fate, True)
         trimmed(self.life, self.model)  # what came back may have been too much
 
     def up_to(self, tag: int, multiple: bool) -> list[int]:
         """The tags that a settlement names."""
         return [each for each in self.held if (each <= tag if multiple else each == tag)]
 
-    def forget(self, tags: list[int], fate: int) -> None:
-        """The deliveries are settled: tell the model."""
+    def forget(self, tags: list[int], fate: int, asked: bool) -> None:
+        """The deliveries are settled, because the client asked or because it goes: tell the model."""
         for tag in tags:
             known, offset = self.held.pop(tag)
             if fate == DONE:
@@ -296,7 +297,7 @@ class CoreClient:
             elif fate == REJECTED:
                 self.model.given_up(known, offset)
             else:
-                self.model.returned(known, offset)
+                self.model.returned(known, offset, asked, self.life.clock.ms)
 
     def close(self) -> None:
         """The channel ends: what it holds goes back, its consumers go, and it waits for no answer."""
@@ -307,7 +308,7 @@ class CoreClient:
         for consumer in consumers:
             consumer.cancelled = True
         self.unacked.return_all()
-        self.forget(list(self.held), BACK)
+        self.forget(list(self.held), BACK, False)
         trimmed(self.life, self.model)
         for consumer in consumers:
             self._leave(consumer)

@@ -65,7 +65,7 @@ def draw_sizes(random: Random) -> Sizes:
         random.choice((4 << 10, segment_bytes)),
         random.choice((1, 1, 2, 5)),
         random.choice((20, 200, 200)) * segment_bytes,
-        random.choice(("sync", "sync", "sync", "async")),
+        random.choice(("sync", "sync", "async")),
         random.random() < 0.7,
         random.choice((1, 4, 64)),
     )

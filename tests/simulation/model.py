@@ -12,82 +12,11 @@ from typing import Any, NamedTuple
 
 from core.state.records import EXCHANGE, QUEUE
 from tests.simulation.matching import matches
+from tests.simulation.queues import Counted, ModelQueue, Unit, Violation
 
-LATE_MS = 5  # a timer of the loop may be so late
+__all__ = ["HIDDEN", "Model", "ModelQueue", "State", "Violation"]
+
 HIDDEN = "amq.delayed"  # the broker's own queue of what waits for its time
-
-
-class Violation(AssertionError):
-    """The broker did what it must not do."""
-
-
-class Unit:
-    """One message in one queue. expires_ms 0 = never; level = its priority here; delivered = some consumer was given
-    it, in whatever life of the broker; fresh = it was stored in this one; count = how often it came back; address = of
-    a delayed one, (exchange, key): expires_ms is when it is due."""
-
-    __slots__ = ("address", "body", "count", "delivered", "expires_ms", "fresh", "level")
-
-    def __init__(self, body: bytes, expires_ms: int, level: int):
-        self.body = body
-        self.expires_ms = expires_ms
-        self.level = level
-        self.count, self.address = 0, (b"", b"")
-        self.delivered, self.fresh = False, True
-
-
-@dataclass
-class ModelQueue:
-    """units = what is not settled, by queue offset, ascending; unacked = those of them that a consumer holds.
-
-    auto_delete, owner (the client that it is exclusive to, or None), expires_ms (x-expires, 0 = never), top (its
-    x-max-priority, 0 = none)   as declared
-    used_ms = when it was last used, as x-expires counts; consumers = how many it has
-    dead_letter = (exchange, key) of what it gives up, or None; dying = what it gave up and nobody moved yet
-    limit = of a quorum queue, how often a message may come back, -1 = for ever; None: nobody counts
-    length = its x-max-length, 0 = none; refuses = what is too much, instead of dropping the head
-    stream_bytes = how much a stream keeps, 0 = it is none; sizes = of its messages in the log, by offset
-    """
-
-    name: str
-    id: int
-    durable: bool
-    auto_delete: bool = False
-    owner: Any = None
-    expires_ms: int = 0
-    top: int = 0
-    dead_letter: tuple[str, bytes] | None = None
-    limit: int | None = None
-    stream_bytes: int = 0
-    length: int = 0
-    refuses: bool = False
-    sizes: dict[int, int] = field(default_factory=dict)
-    used_ms: int = 0
-    consumers: int = 0
-    end: int = 0
-    units: dict[int, Unit] = field(default_factory=dict)
-    unacked: set[int] = field(default_factory=set)
-    dying: set[int] = field(default_factory=set)
-    doubtful: set[int] = field(default_factory=set)  # settled by a turn of whose done records some may be missing
-    doubted: dict[int, int] = field(default_factory=dict)  # offset -> its count, by such a turn
-
-    def ready(self) -> list[int]:
-        """The offsets that a consumer may be given, in that order."""
-        ready = [offset for offset in self.units if offset not in self.unacked and offset not in self.dying]
-        return sorted(ready, key=lambda offset: -self.units[offset].level) if self.top else ready
-
-    def unused_since(self, clock_ms: int) -> int:
-        """For how many ms it should be gone, by x-expires; negative: it should be there."""
-        if not self.expires_ms or self.consumers:
-            return -1
-        return clock_ms - self.used_ms - self.expires_ms
-
-    def settle(self, offsets: Any) -> None:
-        """These are done."""
-        for offset in offsets:
-            self.units.pop(offset, None)
-            self.unacked.discard(offset)
-            self.dying.discard(offset)
 
 
 @dataclass
@@ -158,7 +87,7 @@ class Model:
         self.now = State()
         self._changes: list[Change] = []  # since the beginning of time
         self._settled: dict[int, tuple[ModelQueue, list[int]]] = {}  # by queue id: what was settled since the last turn
-        self._counted: dict[int, tuple[ModelQueue, dict[int, int]]] = {}  # likewise: offset -> how often it came back
+        self._counted: dict[int, tuple[ModelQueue, dict[int, Counted]]] = {}  # likewise
         self._gathered: tuple[int, list[Any], list[Any]] = (0, [], [])
         self._tail = 0  # the log's end when this life of the broker began
         self.promised = 0
@@ -197,8 +126,9 @@ class Model:
             queue.unacked.discard(offset)
             queue.dying.add(offset)
 
-    def returned(self, queue: ModelQueue, offset: int) -> None:
-        """It came back: ready again, or, in a quorum queue that saw it too often, given up."""
+    def returned(self, queue: ModelQueue, offset: int, asked: bool, clock_ms: int) -> None:
+        """It came back, since a client asked or has gone: ready again, or, in a quorum queue, waiting, or given up when
+        that saw it too often."""
         queue.unacked.discard(offset)
         if queue.limit is None or not self.lives(queue):
             return
@@ -207,7 +137,10 @@ class Model:
             self.given_up(queue, offset)
         else:
             unit.count += 1
-            self._counted.setdefault(queue.id, (queue, {}))[1][offset] = unit.count
+            due_ms = queue.waits_until(offset, asked, clock_ms)
+            if due_ms:
+                queue.waiting[offset] = due_ms
+            self._counted.setdefault(queue.id, (queue, {}))[1][offset] = unit.count, due_ms
 
     def moved(self, record: tuple[int, int], source: ModelQueue, offset: int, entered: list[tuple[str, int]]) -> None:
         """A dead letter left `source` and entered queues: (name, expires_ms). record = the log before and after it."""
@@ -332,10 +265,11 @@ class Model:
         queue.settle(offsets)
         self._changes.append(Change(self._tail, self._tail, "settle", (queue.id, queue.name, offsets)))
 
-    def was_counted(self, queue: ModelQueue, offset: int, count: int) -> None:
-        """The broker came back with this count, and it may."""
-        queue.units[offset].count = count
-        self._changes.append(Change(self._tail, self._tail, "count", (queue.id, queue.name, {offset: count})))
+    def was_counted(self, queue: ModelQueue, offset: int, counted: Counted) -> None:
+        """The broker came back with this, and it may."""
+        change = Change(self._tail, self._tail, "count", (queue.id, queue.name, {offset: counted}))
+        self._count(self.now, *change.args)
+        self._changes.append(change)
 
     # -- CHANGES
 
@@ -369,14 +303,19 @@ class Model:
             queue.settle(offsets)
 
     @staticmethod
-    def _count(state: State, queue_id: int, name: str, counts: dict[int, int]) -> None:
+    def _count(state: State, queue_id: int, name: str, counts: dict[int, Counted]) -> None:
         if name in state.queues and state.queues[name].id == queue_id:
-            for offset in counts.keys() & state.queues[name].units.keys():
-                state.queues[name].units[offset].count = counts[offset]
+            queue = state.queues[name]
+            for offset in counts.keys() & queue.units.keys():
+                queue.units[offset].count, due_ms = counts[offset]
+                queue.waiting.pop(offset, None)
+                if due_ms:
+                    queue.waiting[offset] = due_ms
 
     @staticmethod
     def _declare_queue(state: State, queue: ModelQueue) -> None:
-        empty = {"units": {}, "unacked": set(), "dying": set(), "doubtful": set(), "doubted": {}, "sizes": {}}
+        empty = {name: set() for name in ("unacked", "dying", "doubtful")}
+        empty |= {name: {} for name in ("units", "doubted", "sizes", "waiting")}
         state.queues[queue.name] = replace(queue, **empty)  # type: ignore[arg-type]
 
     @staticmethod

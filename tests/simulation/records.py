@@ -141,7 +141,7 @@ class SimTransaction:
         for message, route, body in self._published:
             self._client.entered(message, route, body)
         for tags, fate in self._settled:
-            self._client.forget(tags, fate)
+            self._client.forget(tags, fate, True)
         trimmed(self._client.life, self._client.model)
         bodies: list[bytes] = self._gather()
         return bodies

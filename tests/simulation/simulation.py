@@ -16,6 +16,7 @@ from tests.simulation.disk import Crash
 from tests.simulation.life import Life, World, draw_kept, draw_sizes
 from tests.simulation.model import Model, Violation
 from tests.simulation.records import watch_delays, watch_letters
+from tests.simulation.retries import waited
 from tests.simulation.streams import check_readers, observe_streams
 from tests.simulation.workload import WIRE_QUEUES, Workload
 
@@ -178,6 +179,8 @@ class Simulation:
                 self.old_tables = self.world.store.copy()
         disk.fail_sync = None
         if end == STOP:
+            if random.random() < 0.3:
+                disk.fail_sync = random.randint(0, 3)
             self._stop()
         else:
             raise Crash
@@ -186,7 +189,7 @@ class Simulation:
         if end in (POWER, KILL) or (end == STOP and self.random.random() < 0.3):
             self.world.disk.crash_in = self.random.randint(0, 200)
         elif end == SYNC_ERROR:
-            self.world.disk.fail_sync = self.random.randint(0, 20)
+            self.world.disk.fail_sync = self.random.randint(0, 20 if self.world.sizes.flush == "sync" else 6)
 
     def _run(self, seconds: float) -> None:
         self.life.run(seconds)
@@ -196,6 +199,7 @@ class Simulation:
         """Find what entered the queues of the publishers over AMQP, and tell the model."""
         self.model.written(self.life.broker.log.appended)
         observe_streams(self.life, self.model)
+        waited(self.life, self.model)
         trimmed(self.life, self.model)
         for name in WIRE_QUEUES:
             known = self.model.now.queues.get(name)

@@ -14,8 +14,8 @@ from tests.simulation.model import Model, ModelQueue, Violation
 class Kind(NamedTuple):
     """How a queue is declared. ttl_ms: x-message-ttl, -1 = none; expires_ms: x-expires, 0 = never; dead_letter: the
     exchange for what it gives up, and the key; top: x-max-priority; limit: of a quorum queue, its x-delivery-limit, or
-    -1 = none; stream_bytes: x-max-length-bytes of a stream, 0 = it is none; length: x-max-length, 0 = none, and
-    whether a full queue refuses."""
+    -1 = none; retry: x-delayed-retry-type, -min and -max; stream_bytes: x-max-length-bytes of a stream, 0 = it is none;
+    limits: x-max-length and x-max-length-bytes, 0 = none, and whether a full queue refuses."""
 
     durable: bool = True
     ttl_ms: int = -1
@@ -25,8 +25,9 @@ class Kind(NamedTuple):
     dead_letter: tuple[str, bytes] | None = None
     top: int = 0
     limit: int | None = None
+    retry: tuple[str, int, int] | None = None
     stream_bytes: int = 0
-    length: int = 0
+    limits: tuple[int, int] = (0, 0)
     refuses: bool = False
 
     @property
@@ -39,10 +40,14 @@ class Kind(NamedTuple):
             found |= {"x-queue-type": "stream", "x-max-length-bytes": self.stream_bytes}
         if self.limit is not None:
             found |= {"x-queue-type": "quorum", "x-delivery-limit": self.limit}
+        if self.retry is not None:
+            for argument, value in zip(("type", "min", "max"), self.retry, strict=True):
+                found[f"x-delayed-retry-{argument}"] = value
         if self.top:
             found["x-max-priority"] = self.top
-        if self.length:
-            found |= {"x-max-length": self.length, "x-overflow": "reject-publish" if self.refuses else "drop-head"}
+        for argument, limit in zip(("x-max-length", "x-max-length-bytes"), self.limits, strict=True):
+            if limit:
+                found |= {argument: limit, "x-overflow": "reject-publish" if self.refuses else "drop-head"}
         if self.dead_letter is not None:
             found["x-dead-letter-exchange"], key = self.dead_letter
             found["x-dead-letter-routing-key"] = key.decode()
@@ -71,15 +76,21 @@ QUEUES = {
     "k0": Kind(limit=-1),
     "k1": Kind(limit=1),
     "k2": Kind(limit=2, dead_letter=("", b"d0")),
+    "k3": Kind(limit=-1, ttl_ms=200, retry=("all", 3, 10)),
+    "k4": Kind(limit=4, retry=("failed", 5, 1000)),
     "s0": Kind(stream_bytes=1 << 30),
     "s1": Kind(stream_bytes=9000),
-    "l0": Kind(length=5),
-    "l1": Kind(durable=False, length=3),
-    "l2": Kind(length=4, refuses=True),
+    "l0": Kind(limits=(5, 0)),
+    "l1": Kind(durable=False, limits=(3, 0)),
+    "l2": Kind(limits=(4, 0), refuses=True),
+    "l3": Kind(limits=(0, 4000)),
+    "l4": Kind(durable=False, limits=(6, 3500), refuses=True),
     "d0": Kind(),
     "d1": Kind(durable=False, ttl_ms=40),
 }
-LIMITED = ("l0", "l1", "l2")  # nothing is bound to these
+LIMITED = ("l0", "l1", "l2", "l3", "l4")  # nothing is bound to these
+BY_BYTES = ("l3", "l4")
+COUNTING = ("k1", "k2", "k3", "k4")
 GRAVES = ("d0", "d1")  # of what "dx" gets; they give up nothing, so nothing goes round
 EXCHANGES = {
     "x0": ("direct", True),
@@ -123,8 +134,8 @@ class TopologyActions:
         queue = self._ask_for(name, kind, client)
         known = ModelQueue(name, queue.id, kind.durable, kind.auto_delete, client if kind.exclusive else None)
         known.expires_ms, known.used_ms = kind.expires_ms, self.life.clock.ms
-        known.dead_letter, known.top, known.limit = kind.dead_letter, kind.top, kind.limit
-        known.stream_bytes, known.length, known.refuses = kind.stream_bytes, kind.length, kind.refuses
+        known.dead_letter, known.top, known.limit, known.retry = kind.dead_letter, kind.top, kind.limit, kind.retry
+        known.stream_bytes, known.limits, known.refuses = kind.stream_bytes, kind.limits, kind.refuses
         self._stated(start, kind.durable, "declare_queue", known)
 
     def _declare_again(self, known: ModelQueue, client: CoreClient) -> None:

@@ -11,11 +11,22 @@ from tests.simulation.clients import BACK, DONE, REJECTED, CoreClient
 from tests.simulation.model import Model
 from tests.simulation.records import SimTransaction
 from tests.simulation.streams import SimReader
-from tests.simulation.topology import EXCHANGES, GRAVES, KEYS, LIMITED, QUEUES, Kind, TopologyActions
+from tests.simulation.topology import (
+    BY_BYTES,
+    COUNTING,
+    EXCHANGES,
+    GRAVES,
+    KEYS,
+    LIMITED,
+    QUEUES,
+    Kind,
+    TopologyActions,
+)
 from tests.simulation.wire import WirePublisher
 
 WIRE_QUEUES = ("w0", "w1")
 CLIENTS = 4
+SIZES, LARGE = (0, 20, 20, 20, 900, 3000), (20, 900, 900, 3000)  # of bodies, about
 UNITS_MAX = 5000  # a queue that holds so many gets no more
 WIDE_QUEUES = 260
 BULK_UNITS = 4000  # so that chunks of the index leave memory
@@ -63,10 +74,10 @@ class Workload(TopologyActions):
             address = self._address()
             if self.life.flow.blocked or not self.publishing or self._crowded(address):
                 return
-            size = random.choice((0, 20, 20, 20, 900, 3000))
-            if count < 40 and random.random() < 0.02:
+            size = random.choice(LARGE if address[1].decode() in BY_BYTES else SIZES)
+            if count < 40 and random.random() < 0.02 and address[1].decode() not in LIMITED:  # one alone fits these
                 size = self.life.world.sizes.segment_bytes // 2 - 500
-            ttl_ms = random.choice((0, 5, 200, random.randint(1, 300))) if random.random() < mortals else -1
+            ttl_ms = random.choice((0, 5, 200, 4000, random.randint(1, 300))) if random.random() < mortals else -1
             priority = random.choice((0, 0, 1, 2, 3, 9))
             client.publish(address, next(self._names) + bytes(size), random.random() < 0.8, ttl_ms, priority)
 
@@ -89,7 +100,7 @@ class Workload(TopologyActions):
                     self._declare(name, QUEUES[name], self.clients[0])
                 if (exchange, QUEUE, name, b"a") not in self.model.now.bindings:
                     self._bind(exchange, (QUEUE, name), b"a")
-        for name in LIMITED:
+        for name in (*LIMITED, *COUNTING):
             if name not in self.model.now.queues:
                 self._declare(name, QUEUES[name], self.clients[0])
 
@@ -241,5 +252,5 @@ ACTIONS = {
     Workload.bind: 3,
     Workload.purge: 1,
     Workload.delete: 1,
-    Workload.checkpoint: 1,
+    Workload.checkpoint: 3,
 }
