@@ -45,7 +45,7 @@ test-all: setup lint types
 	CORDUROY_PURE=1 $(PYTEST) $(PYTEST_ARGS)
 
 simulate: setup .venv/installed-test
-	$(PYTEST) $(PYTEST_ARGS) tests/simulation
+	$(if $(SEEDS),$(BIN)/python -m tests.simulation --seeds 1-$(SEEDS),$(PYTEST) $(PYTEST_ARGS) tests/simulation)
 
 bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -15,8 +15,10 @@ from core.queue.cursor import Cursor
 from core.state.checkpoint import Checkpointer
 from protocols.amqp.channel import CLOSE, METHOD, Channel
 from protocols.amqp.connection import AmqpConnection
+from tests.simulation.planted_recovery import RECOVERY
 from tests.simulation.planted_retention import RETENTION
 from tests.simulation.planted_rules import RULES
+from tests.simulation.planted_spill import SPILL
 
 
 def confirm_before_sync() -> None:
@@ -130,4 +132,6 @@ BUGS: dict[str, Callable[[], None]] = {
     "flow-resume": never_resumed,
     **RULES,
     **RETENTION,
+    **SPILL,
+    **RECOVERY,
 }

@@ -8,9 +8,11 @@ from typing import Any
 from core.log.commit_log import CommitLog
 from core.publish import ACCEPTED, AT_COMMIT, Publisher
 from core.queue.bounded import Bounded
+from core.queue.counts import Counts
 from core.queue.delivery import Queue
 from core.queue.index import Index
 from core.queue.levels import Levels
+from core.queue.limits import Limits
 from core.quorum import QuorumQueue
 from core.state.delayed import DelayedQueue
 from core.state.replay import LoggedQueue, Replay, Slot
@@ -185,6 +187,16 @@ def counts_forgotten() -> None:
     Slot.put_counts = lambda self, counts: None
 
 
+def returned_weigh_nothing() -> None:
+    """8.4: a limit of bytes does not count what came back."""
+
+    def give_back(self: Limits, offset: int) -> None:
+        if self.counted(offset):
+            self._out.pop(offset)
+
+    Limits.give_back = give_back
+
+
 def limit_is_late() -> None:
     """8.4: a message comes back once more than its queue's delivery limit says."""
     honest = QuorumQueue.configure
@@ -194,6 +206,17 @@ def limit_is_late() -> None:
         self.delivery_limit += self.delivery_limit >= 0
 
     QuorumQueue.configure = configure
+
+
+def retried_too_early() -> None:
+    """8.4: what came back to a queue with delayed retry waits a ms less."""
+    honest = QuorumQueue._delay_ms
+    QuorumQueue._delay_ms = lambda self, offset: honest(self, offset) - 1
+
+
+def retries_forgotten() -> None:
+    """8.4: after a restart what waited to be tried again does so for ever."""
+    Counts.waiting = lambda self: []
 
 
 def delays_forgotten() -> None:
@@ -258,6 +281,7 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-overtaking": overtaking_forgotten,
     "8.4-levels": lowest_first,
     "8.4-limit-unacked": unacked_count,
+    "8.4-limit-bytes": returned_weigh_nothing,
     "8.4-limit-head": newest_goes,
     "8.4-limit-refuse": one_too_many,
     "8.4-restored": levels_forgotten,
@@ -265,6 +289,8 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-limit": limit_is_late,
     "8.4-stream": stream_forgets_its_size,
     "8.4-reader": reader_skips,
+    "8.4-retry": retried_too_early,
+    "8.4-waiting": retries_forgotten,
     "8.11-forgotten": delays_forgotten,
     "8.11-early": delays_are_short,
     "tx-batch": committed_singly,

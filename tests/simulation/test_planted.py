@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ import pytest
 from tests.simulation.planted import BUGS
 
 SEEDS = "1-60"
+LATER = {"8.4-limit-bytes": "52-60"}  # what earlier seeds do not find
 ROOT = Path(__file__).parents[2]
 
 
 # A Violation, or what the core itself notices.
-FOUND = r"Violation: |AssertionError: offset \d+ of queue \w+ came back|LogCorrupt: "
+FOUND = r"Violation: |AssertionError: offset \d+ (of queue \w+ came back|lies in no piece)|LogCorrupt: "
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,14 +27,18 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@cache
+def honest(seed: str) -> subprocess.CompletedProcess[str]:
+    return simulate("--seeds", seed)
+
+
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found_and_the_seed_that_finds_it_passes_without_it(name):
-    planted = simulate("--seeds", SEEDS, "--plant", name)
+    planted = simulate("--seeds", LATER.get(name, SEEDS), "--plant", name)
     assert planted.returncode == 1, planted.stdout + planted.stderr
     found = re.search(rf"^seed (\d+) .*({FOUND})", planted.stdout, re.MULTILINE)
     assert found, planted.stdout + planted.stderr
-    honest = simulate("--seeds", found[1])
-    assert honest.returncode == 0, honest.stdout + honest.stderr
+    assert honest(found[1]).returncode == 0, honest(found[1]).stdout + honest(found[1]).stderr
 
 
 def test_the_line_that_is_printed_repeats_the_failure():
