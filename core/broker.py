@@ -25,7 +25,7 @@ from core.log.commit_log import CommitLog
 from core.log.keeping import Keeper, keep_of
 from core.log.reader import Reader
 from core.log.record import STATE
-from core.log.recovery import scan
+from core.log.recovery import Recovered, scan
 from core.log.retention import Retention
 from core.log.scans import Ports as ScanPorts
 from core.past import make_past
@@ -57,7 +57,7 @@ from core.state.records import IdsFact, KeySeen, QueueFact, encode
 from core.state.replay import LoggedQueue
 from core.state.restore import Restored, restore
 from core.state.retain import Retainer
-from core.state.snapshot import read_chunk
+from core.state.snapshot import Stamp, read_chunk
 from core.state.type_arguments import QUORUM, STREAM
 from core.stream import Stream
 from core.topology import Topology, random_name
@@ -142,7 +142,7 @@ class Broker:
         self._random_bytes = random_bytes
 
     def start(self) -> Restored:
-        """Recover and be ready to serve. Raises LogCorrupt, StoreRefused."""
+        """Recover and be ready to serve. Raises LogCorrupt, StoreRefused; StoreDamaged: another Broker has to try."""
         disk = self._disk
         disk.store.open()
         decode = partial(table_of, self._codec)
@@ -150,7 +150,7 @@ class Broker:
         self._apply = applier.apply
         restored = restore(disk.store, applier, self._scan)
         disk.engine.start(restored.log.tail)
-        self._build_log(restored.log.counters)
+        self._build_log(restored.log)
         applier.finish_replay()
         self._build_parts(applier, min(restored.stamp.needed_from, restored.stamp.offset))
         self._resume(restored)
@@ -163,13 +163,19 @@ class Broker:
         self.topology.started()
         return restored
 
-    def _scan(self, start: int, on_record: Callable[[Any], None], counters: tuple[int, ...]) -> Any:
+    def _scan(self, stamp: Stamp, on_record: Callable[[Any], None]) -> Any:
         disk = self._disk
         return scan(
-            disk.files, start, on_record, counters=counters, unsynced_bytes=disk.unsynced_bytes, clean=disk.clean
+            disk.files,
+            stamp.offset,
+            on_record,
+            counters=stamp.counters,
+            batch=stamp.batch,
+            unsynced_bytes=disk.unsynced_bytes,
+            clean=disk.clean,
         )
 
-    def _build_log(self, counters: tuple[int, ...]) -> None:
+    def _build_log(self, recovered: Recovered) -> None:
         config, disk, loop = self.config.log, self._disk, self._loop
         self.log = CommitLog(
             disk.engine,
@@ -179,7 +185,8 @@ class Broker:
             segment_bytes=config.segment_bytes,
             batch_bytes_max=config.batch_bytes,
             tail_bytes=config.tail_bytes,
-            counters=counters,
+            counters=recovered.counters,
+            batch_offset=recovered.batch,
         )
         self.log.turn = self.turn
         self.tail = self.log.tail

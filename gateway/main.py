@@ -155,6 +155,7 @@ def fail(text: str, code: int) -> None:
 
 def run(config: Config, ready_file: str | None) -> None:
     """Run the service on its event loop, and exit with its code."""
+    from core.state.snapshot import StoreDamaged
     from gateway.definitions import DefinitionsError
     from gateway.listeners import ListenError, TlsError
     from gateway.service import Service
@@ -166,6 +167,9 @@ def run(config: Config, ready_file: str | None) -> None:
         fail(str(error), EX_UNAVAILABLE)
     except (DefinitionsError, TlsError) as error:
         fail(str(error), EX_CONFIG)
+    except StoreDamaged:  # seen when queues were built from what had seemed sound; it is noted there
+        sys.stderr.flush()
+        os.execv(sys.executable, sys.orig_argv)  # the same once more, which says so and rebuilds state/
 
 
 def ended(work: Callable[[], int]) -> int:

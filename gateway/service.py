@@ -71,7 +71,8 @@ class Service:
         self._seen_messages = 0
 
     async def run(self) -> int:
-        """Live, and return the exit code. Raises ListenError, TlsError, StoreRefused, LogCorrupt, DefinitionsError."""
+        """Live, and return the exit code. Raises ListenError, TlsError, StoreRefused, StoreDamaged, LogCorrupt,
+        DefinitionsError."""
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -77,9 +77,11 @@ class CommitLog:
         batch_bytes_max: int = BATCH_BYTES_MAX,
         tail_bytes: int = TAIL_BYTES,
         counters: tuple = (0,) * KINDS,
+        batch_offset: int = -1,
     ):
         """failed(OSError) is called once when a batch could not be written: nothing is committed after it.
-        `counters`, from recovery, is the next queue offset of each kind of record."""
+        From recovery: `counters`, the next queue offset of each kind of record, and `batch_offset`, where the batch of
+        the last one began, -1 = unknown."""
         self.engine = engine
         self._clock = clock
         self._soon = soon
@@ -96,7 +98,8 @@ class CommitLog:
         self._pool, self._pages, self._parts, self._buffers, self._waiters = [], [], [], [], []
         self._closed, self._marked, self._callbacks = deque(), deque(), deque()
         self._page = self._view = self._in_flight = self.turn = None
-        self._page_at = self._run_at = self._batch_at = self._batch_bytes = self._joined_at = 0
+        self._page_at = self._run_at = self._batch_bytes = self._joined_at = 0
+        self._batch_at = batch_offset
         self._pages_wanted = PAGES_IDLE
         self._done_callback, self._release_callback = self._done, self._release
         self.together = self._follows = False
@@ -208,6 +211,11 @@ class CommitLog:
     def counters(self) -> tuple:
         """The next queue offset of each kind of record: belongs to a checkpoint that covers all appended so far."""
         return tuple(self._next)
+
+    @property
+    def batch_offset(self) -> int:
+        """Where the batch of the last record began; -1 = unknown."""
+        return self._batch_at
 
     @property
     def pending_bytes(self) -> int:

@@ -62,12 +62,14 @@ class Files(ReadFiles, Protocol):
 
 @dataclass(frozen=True)
 class Recovered:
-    """tail = the log's end; counters = the next queue offset of each kind; cut_bytes = what a torn batch left."""
+    """tail = the log's end; counters = the next queue offset of each kind; cut_bytes = what a torn batch left; batch =
+    where the batch of the last record began, -1 = unknown."""
 
     tail: int
     records: int
     cut_bytes: int
     counters: tuple[int, ...]
+    batch: int = -1
 
 
 def scan(
@@ -76,6 +78,7 @@ def scan(
     on_record: Callable[[View], None],
     *,
     counters: tuple[int, ...] = (0,) * KINDS,
+    batch: int = -1,
     unsynced_bytes: int = 0,
     clean: bool = False,
 ) -> Recovered:
@@ -83,12 +86,18 @@ def scan(
 
     start           a record's offset, or 0 = whatever the log still begins with
     counters        as CommitLog.counters() gave them at `start`
+    batch           where the batch before `start` began: if the log had lost its end, that would be missing first
     unsynced_bytes  ASYNC_FLUSH: later batches may follow a hole up to so far behind it and be cut with it
     clean           the last broker stopped cleanly: there can be no torn tail
     Raises LogCorrupt.
     """
     if start and not files.first <= start <= files.end:
         raise LogCorrupt(f"the state reflects the log up to {start}, but it spans {files.first} to {files.end}")
+    if batch >= 0 and (found := Walk(files, _nothing, upto=start).run(max(batch, files.first))) != start:
+        raise LogCorrupt(
+            f"the log is damaged at offset {found}: the state reflects it up to {start}, but no valid record is there; "
+            f"mqgateway repair says what can be saved"
+        )
     walk = Walk(files, on_record, counters)
     tail = walk.run(max(start, files.first))
     dirty_to = _survey(files, (tail, walk.stopped_at), unsynced_bytes)
@@ -103,7 +112,12 @@ def scan(
         if unsynced_bytes:  # of a segment that was left every batch is synced
             first = max(start, first - first % files.segment_bytes)
         _write_again(files, first, tail)
-    return Recovered(tail, walk.records, dirty_to - tail, tuple(walk.counters))
+    last = walk.batch_offset if walk.records else batch
+    return Recovered(tail, walk.records, dirty_to - tail, tuple(walk.counters), last)
+
+
+def _nothing(view: View) -> None:
+    """It is a valid record: more is not asked."""
 
 
 class Walk:

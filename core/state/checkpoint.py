@@ -165,8 +165,14 @@ class Checkpointer:
         self._again = False
         self._ports.hand_over()  # what changed in this turn lies below the stamp: its queues must be among the touched
         facts = self._model.facts
-        needed_from = self._retainer.needed_from
-        stamp = Stamp(self._log.appended, self._log.counters(), self._clean, facts.next_id, needed_from)
+        stamp = Stamp(
+            self._log.appended,
+            self._log.counters(),
+            self._clean,
+            facts.next_id,
+            self._retainer.needed_from,
+            self._log.batch_offset,
+        )
         frozen = Frozen(stamp, facts.changed, self.touched, self.gone)
         facts.changed, self.touched, self.gone = set(), {}, set()
         self._writer.epoch += 1

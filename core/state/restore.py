@@ -31,7 +31,7 @@ from core.state.snapshot import (
 
 logger = logging.getLogger(__name__)
 
-Scan = Callable[[int, Callable[[Any], None], tuple[int, ...]], Any]
+Scan = Callable[[Stamp, Callable[[Any], None]], Any]
 
 
 class Restored(NamedTuple):
@@ -48,7 +48,7 @@ class Restored(NamedTuple):
 def restore(tables: Tables, applier: Applier, scan: Scan) -> Restored:
     """Fill the applier's facts and slots; the caller then calls applier.finish_replay(). Blocks.
 
-    scan(start, on_record, counters) walks the log. Whatever happens from here on is no clean stop until the last
+    scan(stamp, on_record) walks the log from there on. Whatever happens from here on is no clean stop until the last
     checkpoint says so. Raises StoreRefused, LogCorrupt.
     """
     try:
@@ -79,7 +79,7 @@ def load(tables: Tables, applier: Applier, scan: Scan) -> Restored:
         _restore_slot(tables, replay.slot(queue_id), meta)
     if stamp.clean:
         tables.commit({"meta": [stamp_row(msgspec.structs.replace(stamp, clean=False))]}, {}, {})
-    found = scan(stamp.offset, replay.record, stamp.counters)
+    found = scan(stamp, replay.record)
     if stamp.clean and replay.records == 0:
         for queue_id, meta in metas:
             replay.slot(queue_id).watermark = meta.watermark

@@ -46,14 +46,16 @@ class Tables(Protocol):
 
 
 class Stamp(msgspec.Struct, array_like=True):
-    """The log offset that all of it reflects, the log's counters there, whether the broker stopped cleanly, and below
-    which log offset nothing is needed, by what was known then."""
+    """The log offset that all of it reflects, the log's counters there, whether the broker stopped cleanly, below which
+    log offset nothing is needed, by what was known then, and where the batch of the last record before `offset` began,
+    -1 = unknown."""
 
     offset: int = 0
     counters: tuple[int, ...] = (0, 0, 0, 0, 0)
     clean: bool = False
     next_id: int = 1
     needed_from: int = 0
+    batch: int = -1
 
 
 class QueueMeta(msgspec.Struct, array_like=True):

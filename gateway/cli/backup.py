@@ -19,7 +19,7 @@ from core.disk.store import Store, copy_store
 from core.errors import LogCorrupt
 from core.log.scrub import scrub
 from core.state.snapshot import Stamp, read_stamp
-from gateway.cli.data import Watch, WatchedLog, held_by_us
+from gateway.cli.data import Watch, WatchedLog, check_whole, held_by_us
 from gateway.cli.errors import Refused
 
 TRIES = 5  # while the log loses segments that the state copied before still needs
@@ -42,11 +42,10 @@ def backup(data_dir: Path, to: Path, segment_bytes: int, watch: Watch) -> Copied
         raise Refused(f"{to} is there already")
     partial = to.with_name(to.name + PARTIAL)
     with held_by_us(data_dir) as held:
-        files = _begin(data_dir, partial, segment_bytes, watch)
+        files, stamp = _begin(data_dir, partial, segment_bytes, watch)
         try:
             found = scrub(files, lambda view: None)
-            if found.damages:
-                raise LogCorrupt(f"the log is damaged at offset {found.damages[0].offset}; mqgateway verify tells more")
+            check_whole(found, held is not None and not held.unclean, stamp)
             written = _copy_log(files, found.tail, partial / "commitlog")
         finally:
             files.close()
@@ -58,8 +57,8 @@ def backup(data_dir: Path, to: Path, segment_bytes: int, watch: Watch) -> Copied
     return Copied(held is None, found.first, found.tail, written)
 
 
-def _begin(data_dir: Path, partial: Path, segment_bytes: int, watch: Watch) -> WatchedLog:
-    """Copy the state, and open a log that has all that it needs."""
+def _begin(data_dir: Path, partial: Path, segment_bytes: int, watch: Watch) -> tuple[WatchedLog, int]:
+    """Copy the state, and open a log that has all that it needs; the log offset up to which the state reflects it."""
     for _ in range(TRIES):
         with suppress(FileNotFoundError):
             shutil.rmtree(partial)
@@ -72,7 +71,7 @@ def _begin(data_dir: Path, partial: Path, segment_bytes: int, watch: Watch) -> W
             store.close()
         files = WatchedLog(data_dir / "commitlog", segment_bytes, watch)
         if stamp.offset == 0 or files.first <= stamp.offset:
-            return files
+            return files, stamp.offset
         files.close()
     raise LogCorrupt(f"the state reflects the log up to {stamp.offset}, but it begins at {files.first}")
 

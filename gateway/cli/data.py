@@ -8,7 +8,8 @@ from pathlib import Path
 
 from core.disk.files import UNFINISHED, DataDirectory, SegmentFiles
 from core.disk.ops import ReadOnlyOps
-from core.errors import DirectoryInUse
+from core.errors import DirectoryInUse, LogCorrupt
+from core.log.scrub import Scrubbed
 from gateway.cli.errors import Refused
 
 Watch = Callable[[int, int], Callable[[int], None]]
@@ -25,6 +26,24 @@ class WatchedLog(SegmentFiles):
         """See SegmentFiles."""
         self._progress(offset)
         return super().read(offset, size)
+
+
+def check_whole(found: Scrubbed, clean: bool, known_end: int = 0) -> None:
+    """Raise LogCorrupt unless all of the log is there. clean: the broker stopped cleanly, so that no end can be torn;
+    known_end: a checkpoint reflects the log up to here."""
+    if found.damages:
+        damage = found.damages[0]
+        raise LogCorrupt(f"the log is damaged at offset {damage.offset} ({damage.text}); mqgateway repair mends it")
+    if clean and found.torn_bytes:
+        raise LogCorrupt(
+            f"the log is damaged at offset {found.tail}: it was closed cleanly, but no valid record is there; "
+            f"mqgateway repair mends it"
+        )
+    if found.tail < known_end:
+        raise LogCorrupt(
+            f"the log is damaged at offset {found.tail}: the state reflects it up to {known_end}, but no valid record "
+            f"is there; mqgateway repair mends it"
+        )
 
 
 @contextmanager

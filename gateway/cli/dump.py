@@ -15,13 +15,15 @@ from io import BufferedIOBase, BufferedWriter, FileIO
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from core.disk.files import DataDirectory
+import msgspec
+
 from core.disk.ops import FileOps
-from core.errors import LogCorrupt
-from core.log.scrub import Scrubbed
+from core.disk.store import read_row
+from core.errors import StoreRefused
 from core.state.dump import Dump
 from core.state.dump_lines import VERSION, Head, encode
-from gateway.cli.data import Watch, WatchedLog, held_by_us
+from core.state.snapshot import STAMP_KEY, Stamp, StoreDamaged
+from gateway.cli.data import Watch, WatchedLog, check_whole, held_by_us
 from gateway.cli.errors import EX_IOERR, Refused
 
 COMPRESSED = ".gz"
@@ -48,7 +50,7 @@ def dump(data_dir: Path, to: Path, segment_bytes: int, watch: Watch) -> Dumped:
         with _new_file(to) as write:
             done = Dump(write)
             found = _with_log(data_dir, segment_bytes, watch, done.read)
-            _check(found, held)
+            check_whole(found, not held.unclean, _known_end(data_dir))
             made = datetime.now(UTC).isoformat(timespec="seconds")
             head = Head(version=VERSION, made=made, by=f"corduroy-mq {version('corduroy-mq')}")
             write(encode(head) + b"\n")
@@ -66,13 +68,13 @@ def _with_log(data_dir: Path, segment_bytes: int, watch: Watch, work: Callable[[
         files.close()
 
 
-def _check(found: Scrubbed, held: DataDirectory) -> None:
-    """Raise LogCorrupt unless the log is whole."""
-    if found.damages:
-        damage = found.damages[0]
-        raise LogCorrupt(f"the log is damaged at offset {damage.offset} ({damage.text}); mqgateway repair mends it")
-    if found.torn_bytes and not held.unclean:
-        raise LogCorrupt(f"the log was closed cleanly, but no valid record is at offset {found.tail}")
+def _known_end(data_dir: Path) -> int:
+    """The log offset up to which the last checkpoint reflects the log; 0 if it cannot be read."""
+    try:
+        row = read_row(data_dir / "state", "meta", STAMP_KEY)
+        return 0 if row is None else msgspec.msgpack.decode(row, type=Stamp).offset
+    except (StoreDamaged, StoreRefused, msgspec.MsgspecError):
+        return 0
 
 
 @contextmanager

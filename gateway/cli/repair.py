@@ -161,7 +161,7 @@ def _rebuild(store: Store, log: MendedLog, missing: Missing, plan: Plan | None) 
     """What the log alone gives, where it ends, and its counters there."""
     ends: list[tuple[int, tuple[int, ...]]] = []
 
-    def read_all(start: int, on_record: Any, counters: Any) -> None:
+    def read_all(stamp: Any, on_record: Any) -> None:
         def record(view: Any) -> None:
             missing.record(view)
             on_record(view)

@@ -17,11 +17,9 @@ from core.log.recovery import ReadFiles, Walk
 from core.state.apply import Applier
 from core.state.compare import Loaded
 from core.state.model import Model
-from core.state.restore import load
-from core.state.snapshot import read_chunk
+from core.state.restore import Scan, load
+from core.state.snapshot import Stamp, read_chunk
 from gateway.cli.errors import Refused
-
-Scan = Callable[[int, Callable[[Any], None], tuple[int, ...]], Any]
 
 
 class Kept(NamedTuple):
@@ -41,16 +39,16 @@ def load_state(store: Store, scan: Scan) -> Loaded:
 
 def load_kept(store: Store, files: ReadFiles, tail: int, start_of: Callable[[int], int] = int) -> Kept:
     """As a start would, up to `tail`; start_of(stamp) is where the log is read from. Raises LogCorrupt, too."""
-    stamp = 0
+    start = 0
 
-    def read_on(start: int, on_record: Any, counters: Any) -> None:
-        nonlocal stamp
-        stamp = start
+    def read_on(stamp: Stamp, on_record: Any) -> None:
+        nonlocal start
+        start = stamp.offset
         if start and not files.first <= start <= tail:
             raise LogCorrupt(f"it reflects the log up to {start}, but the log spans {files.first} to {tail}")
-        Walk(files, on_record, counters, tail).run(max(start_of(start), files.first))
+        Walk(files, on_record, stamp.counters, tail).run(max(start_of(start), files.first))
 
-    return Kept(load_state(store, read_on), stamp)
+    return Kept(load_state(store, read_on), start)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def _look(files: WatchedLog, kept: Store | None, rebuilt: Store, online: bool, f
     segments = (files.end - files.first) // files.segment_bytes
     found: list[Scrubbed] = []
 
-    def read_all(start: int, on_record: Any, counters: Any) -> None:
+    def read_all(stamp: Any, on_record: Any) -> None:
         found.append(scrub(files, on_record))
 
     logs = load_state(rebuilt, read_all)

@@ -151,6 +151,32 @@ def test_what_cannot_be_dumped_or_restored_is_said_in_one_line_and_leaves_nothin
     assert run("restore", other.data, file)[0] == 0
 
 
+@pytest.mark.parametrize("ending", ["stop", "kill9"])
+def test_what_the_state_reflects_and_the_log_has_lost_is_refused_by_all(broker, tmp_path, ending):
+    broker.start()
+    lay_in(broker, 100)
+
+    def reflected():
+        report = verify(broker.data)[1]
+        return report["stamp"] == report["log"]["tail"]
+
+    until(reflected, 30, "a checkpoint of all of it")
+    getattr(broker, ending)()
+    last = records(broker.data)[-1]
+    last.damage(60)
+    broker.spawn()
+    said = broker.wait_refused()
+    assert f"damaged at offset {last.offset}" in said and "mqgateway repair" in said and "Traceback" not in said
+    for name, to in (("backup", tmp_path / "copy"), ("dump", tmp_path / "all.jsonl")):
+        code, text = run(name, broker.data, to)
+        assert code == EX_DATAERR and f"damaged at offset {last.offset}" in text and "mqgateway repair" in text
+        assert text.count("\n") == 1 and not to.exists()
+    assert verify(broker.data)[0] == EX_DATAERR
+    code, text = run("repair", broker.data, "--yes")
+    assert code == 0 and verify(broker.data)[0] == 0, text
+    broker.start()
+
+
 def test_no_room_for_a_dump_or_a_restored_log(broker, other, tmp_path):
     broker.start()
     lay_in(broker)

@@ -6,7 +6,7 @@ from random import Random
 import lmdb
 import pytest
 
-from core.disk.store import FORMAT, MAP_BYTES, Store, copy_store
+from core.disk.store import FORMAT, FORMAT_KEY, MAP_BYTES, Store, copy_store
 from core.errors import StoreRefused
 from core.state.snapshot import StoreDamaged, chunk_row, queue_key, read_chunk
 
@@ -57,9 +57,11 @@ def test_a_transaction_that_does_not_fit_changes_nothing(tmp_path):
 
 
 def test_a_newer_format_is_refused_with_what_to_do(store, tmp_path):
-    store.commit({"meta": [(b"format", b"%d" % (FORMAT + 1))]}, {}, {})
+    with store._env.begin(write=True, db=store._tables["meta"]) as transaction:
+        transaction.put(FORMAT_KEY, b"%d" % (FORMAT + 1))
     store.close()
-    with pytest.raises(StoreRefused, match=r"newer version \(format 3, this one reads up to 2\).*delete the directory"):
+    text = rf"newer version \(format {FORMAT + 1}, this one reads up to {FORMAT}\).*delete the directory"
+    with pytest.raises(StoreRefused, match=text):
         store.open()
     assert os.path.exists(tmp_path / "state" / "data.mdb")
 

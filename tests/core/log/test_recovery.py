@@ -208,6 +208,41 @@ def test_after_a_clean_stop_there_is_no_torn_tail(disk):
         recover(disk, clean=True)
 
 
+def test_what_the_last_checkpoint_reflects_must_be_there_whatever_the_stop_was(disk):
+    disk.open()
+    messages = fill(disk, 20)
+    batch, end = disk.log.batch_offset, disk.log.appended
+    assert batch == messages[15].offset
+    for clean in (True, False):
+        result, seen = recover(disk, end, batch=batch, clean=clean)
+        assert (seen, result.batch) == ([], batch)
+    assert recover(disk)[0].batch == batch, "as it was found"
+    lost = messages[-2].offset
+    for clean in (True, False):
+        for harm in (b"\xff" * 10, bytes(end - lost)):  # damaged, or never written
+            old = disk.files.read(lost, len(harm))
+            disk.raw(lost, harm)
+            text = f"damaged at offset {lost}: the state reflects it up to {end}, .*mqgateway repair"
+            with pytest.raises(LogCorrupt, match=text):
+                recover(disk, end, batch=batch, clean=clean)
+            disk.raw(lost, old)
+    assert recover(disk, end, batch=batch)[0].tail == end
+
+
+def test_a_batch_over_the_edge_of_a_segment_is_seen_whole_before_a_checkpoint(disk):
+    disk.open()
+    messages = [disk.store(bytes([number % 256]) * 500) for number in range(300)]
+    disk.commit()
+    assert disk.log.batch_offset == 0 and disk.log.appended > SEGMENT
+    end = disk.log.appended
+    assert recover(disk, end, batch=0)[0].tail == end
+    old = disk.files.read(messages[3].offset, 9)
+    disk.raw(messages[3].offset, bytes(9))
+    with pytest.raises(LogCorrupt, match=f"damaged at offset {messages[3].offset}:"):
+        recover(disk, end, batch=0)
+    disk.raw(messages[3].offset, old)
+
+
 def test_recycled_space_with_old_records_is_the_log_s_end(disk):
     disk.open()
     messages = fill(disk, 6)

@@ -46,10 +46,10 @@ def loaded(world, store, tail=None):
     """A state from that store and the log up to `tail`."""
     files = SegmentFiles("commitlog", SEGMENT_BYTES, ops=world.disk)
 
-    def read_on(start, on_record, counters):
+    def read_on(stamp, on_record):
         if tail is None:
-            return scan(files, start, on_record, counters=counters)
-        return Walk(files, on_record, counters, tail).run(max(start, files.first))
+            return scan(files, stamp.offset, on_record, counters=stamp.counters)
+        return Walk(files, on_record, stamp.counters, tail).run(max(stamp.offset, files.first))
 
     applier = Applier(Model(), None, None, None)
     load(store, applier, read_on)

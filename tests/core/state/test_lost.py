@@ -24,7 +24,7 @@ def rebuilt_from(world, log):
     """What a log alone gives, where it ends, and its counters."""
     ends = []
 
-    def read_all(start, on_record, counters):
+    def read_all(stamp, on_record):
         walk = Walk(log, on_record, upto=OFFSET_MAX)
         ends.append((walk.run(log.first), tuple(walk.counters)))
 
