@@ -167,9 +167,22 @@ def run(config: Config, ready_file: str | None) -> None:
         fail(str(error), EX_UNAVAILABLE)
     except (DefinitionsError, TlsError) as error:
         fail(str(error), EX_CONFIG)
-    except StoreDamaged:  # seen when queues were built from what had seemed sound; it is noted there
-        sys.stderr.flush()
-        os.execv(sys.executable, sys.orig_argv)  # the same once more, which says so and rebuilds state/
+    except StoreDamaged as error:
+        start_again(config, str(error))
+
+
+def start_again(config: Config, why: str) -> None:
+    """Queues were being built from state/ when more of it turned out to be damaged than a first look had shown: the
+    same command in the same process, with an empty one."""
+    from core.disk.store import Store
+
+    logging.getLogger("gateway").warning("state is damaged, rebuilding it from the log", extra={"error": why})
+    try:
+        Store(Path(config.data_dir) / "state").drop()
+    except StoreRefused as error:
+        fail(str(error), EX_CANTCREAT)
+    sys.stderr.flush()
+    os.execv(sys.executable, sys.orig_argv)
 
 
 def ended(work: Callable[[], int]) -> int:

@@ -137,7 +137,7 @@ class Store:
 
     def _found_damaged(self, text: str) -> StoreDamaged:
         """Have the next start begin with an empty store."""
-        with suppress(OSError):
+        with suppress(OSError):  # then the next start meets it again
             (self.path / MARK).write_text(text)
         return StoreDamaged(f"{self.path} is damaged, the next start rebuilds it from the log: {text}")
 
@@ -152,7 +152,7 @@ class Store:
         Raises OSError when the disk or the map is full or fails, StoreDamaged: then nothing changed.
         """
         assert self._env is not None
-        if self._large is not None and any("chunks" in each for each in (puts, deletes, prefixes)):
+        if self._large is not None and {*puts, *deletes, *prefixes} - {"meta"}:
             self._check_large()
         try:
             with self._env.begin(write=True) as transaction:
