@@ -165,15 +165,8 @@ class Broker:
 
     def _scan(self, stamp: Stamp, on_record: Callable[[Any], None]) -> Any:
         disk = self._disk
-        return scan(
-            disk.files,
-            stamp.offset,
-            on_record,
-            counters=stamp.counters,
-            batch=stamp.batch,
-            unsynced_bytes=disk.unsynced_bytes,
-            clean=disk.clean,
-        )
+        known: dict[str, Any] = {"counters": stamp.counters, "batch": stamp.batch, "clean": disk.clean}
+        return scan(disk.files, stamp.offset, on_record, unsynced_bytes=disk.unsynced_bytes, **known)
 
     def _build_log(self, recovered: Recovered) -> None:
         config, disk, loop = self.config.log, self._disk, self._loop
@@ -186,9 +179,8 @@ class Broker:
             batch_bytes_max=config.batch_bytes,
             tail_bytes=config.tail_bytes,
             counters=recovered.counters,
-            batch_offset=recovered.batch,
         )
-        self.log.turn = self.turn
+        self.log.turn, self.log.batch_offset = self.turn, recovered.batch
         self.tail = self.log.tail
         self.reader = Reader(disk.engine, self.tail, loop.soon, config.segment_bytes)
         self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail, self.spill)

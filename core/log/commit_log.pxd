@@ -14,6 +14,7 @@ cdef class Batch:
 cdef class CommitLog:
     cdef readonly long long appended, committed, batch_no, batches, records
     cdef readonly long long segment_bytes, batch_bytes_max
+    cdef public long long batch_offset
     cdef readonly Tail tail
     cdef readonly object engine
     cdef object _soon, _failed, _done_callback, _release_callback
@@ -24,7 +25,7 @@ cdef class CommitLog:
     cdef object _closed, _marked, _callbacks, _view
     cdef bytearray _page
     cdef Py_ssize_t _page_at, _run_at, _pages_wanted
-    cdef long long _part_at, _batch_at, _batch_bytes, _segment_end, _joined_at
+    cdef long long _part_at, _batch_bytes, _segment_end, _joined_at
     cdef Batch _in_flight
     cdef public Turn turn
     cdef bint _follows

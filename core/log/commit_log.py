@@ -60,7 +60,7 @@ class Batch:
 class CommitLog:
     """Append, batch, commit.
 
-    appended, committed   offsets; batch_no = the number of the batch that is filling; batches, records = counts
+    appended, committed   offsets, as batch_offset: where the last batch began. batch_no = the number of the one filling
     tail                  the newest messages, as append_store() brings them
     turn                  runs when a batch is through: what it released leaves at once, and what waits is submitted;
                           None = nothing runs, and it is submitted at once
@@ -77,11 +77,9 @@ class CommitLog:
         batch_bytes_max: int = BATCH_BYTES_MAX,
         tail_bytes: int = TAIL_BYTES,
         counters: tuple = (0,) * KINDS,
-        batch_offset: int = -1,
     ):
         """failed(OSError) is called once when a batch could not be written: nothing is committed after it.
-        From recovery: `counters`, the next queue offset of each kind of record, and `batch_offset`, where the batch of
-        the last one began, -1 = unknown."""
+        `counters`, from recovery, is the next queue offset of each kind of record."""
         self.engine = engine
         self._clock = clock
         self._soon = soon
@@ -99,11 +97,10 @@ class CommitLog:
         self._closed, self._marked, self._callbacks = deque(), deque(), deque()
         self._page = self._view = self._in_flight = self.turn = None
         self._page_at = self._run_at = self._batch_bytes = self._joined_at = 0
-        self._batch_at = batch_offset
         self._pages_wanted = PAGES_IDLE
         self._done_callback, self._release_callback = self._done, self._release
         self.together = self._follows = False
-        self._part_at = -1
+        self._part_at = self.batch_offset = -1
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -213,11 +210,6 @@ class CommitLog:
         return tuple(self._next)
 
     @property
-    def batch_offset(self) -> int:
-        """Where the batch of the last record began; -1 = unknown."""
-        return self._batch_at
-
-    @property
     def pending_bytes(self) -> int:
         """Appended and not committed: what flow control bounds."""
         return self.appended - self.committed
@@ -250,7 +242,7 @@ class CommitLog:
         offset: cython.longlong = self.appended
         encoder.offset = offset
         encoder.queue_offset = self._next[kind]
-        encoder.batch_offset = self._batch_at
+        encoder.batch_offset = self.batch_offset
         encoder.store_ms = self._clock.ms
         if encoder.inline():
             self._page_at = encoder.write(self._page, self._page_at)
@@ -280,7 +272,7 @@ class CommitLog:
         if self._page is None or PAGE_BYTES - self._page_at < RECORD_IN_PAGE_MAX:
             self._take_page()
         if not self._batch_bytes:
-            self._batch_at = self.appended
+            self.batch_offset = self.appended
         if self._part_at < 0:
             self._part_at = self.appended
 
@@ -329,7 +321,7 @@ class CommitLog:
         batch: Batch = Batch()
         batch.parts = self._parts
         batch.pages = self._pages
-        batch.start = self._batch_at
+        batch.start = self.batch_offset
         batch.end = self.appended
         self._closed.append(batch)
         self._parts, self._pages = [], []
