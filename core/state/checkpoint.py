@@ -33,7 +33,7 @@ from core.state.snapshot import (
 
 logger = logging.getLogger(__name__)
 
-UNSTORED_CHUNKS_MAX = 1000  # full chunks in memory that no checkpoint holds: 10 MiB
+UNSTORED_CHUNKS_MAX = 256  # full chunks in memory that no checkpoint holds: 2.5 MiB, and as much while it is written
 LOOK_BYTES, LOOK_QUEUE_BYTES = 4 << 20, 4096  # how often, in bytes of log, they are counted: at least, and per queue
 
 
