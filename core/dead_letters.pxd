@@ -24,6 +24,7 @@ cdef class Lane:
     cdef dict ahead
     cdef bint reading
     cdef put(self, long long offset, str reason)
+    cdef _grow(self)
     cdef long long offset(self, Py_ssize_t at) except? -1
     cdef str pop(self)
 
@@ -34,12 +35,13 @@ cdef class DeadLetters(Servable):
     cdef dict _lanes
     cdef object _open, _refused
     cdef bint _closed, _sending
-    cdef readonly object moved
+    cdef readonly dict moved
     cdef readonly long long cycles, failed
     cpdef bury(self, Queue queue, long long offset, str reason)
     cpdef bury_refused(self, Queue queue, Message message)
     cdef _serve_first(self, Lane lane)
     cpdef _move(self, Lane lane, long long offset, str reason, Message message)
+    cdef _count(self, str reason)
     cdef bint _send(self, Lane lane, str reason, Message message, Queue source, long long offset) except? -1
     cdef Route _route(self, Lane lane, Exchange exchange, Dead dead, bint rejected)
     cdef Route _among(self, Lane lane, Exchange exchange, Dead dead, bint rejected)

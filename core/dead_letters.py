@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -111,12 +111,20 @@ class Lane:
         if reason not in self.reasons:
             self.reasons.append(reason)
         if self.count > self._mask:
-            kept = [self._ring[(self._head + at) & self._mask] for at in range(self.count)]
-            self._ring = array("q", kept + [0] * len(kept))
-            self._mask = self._mask * 2 + 1
-            self._head = 0
+            self._grow()
         self._ring[(self._head + self.count) & self._mask] = offset << 3 | self.reasons.index(reason)
         self.count += 1
+
+    @cython.cfunc
+    def _grow(self):
+        """The ring is full: double it."""
+        ring: cython.longlong[::1] = array("q", bytes(16 * self.count))
+        at: cython.Py_ssize_t
+        for at in range(self.count):
+            ring[at] = self._ring[(self._head + at) & self._mask]
+        self._ring = ring
+        self._mask = self._mask * 2 + 1
+        self._head = 0
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -148,7 +156,7 @@ class DeadLetters(Servable):
         self._closed = False
         self._refused = deque()  # bury_refused()'s arguments, in their order
         self._sending = False
-        self.moved = Counter()
+        self.moved = {}
         self.cycles = self.failed = 0
 
     @cython.ccall
@@ -174,7 +182,7 @@ class DeadLetters(Servable):
                 queue, message = self._refused.popleft()
                 lane = self._lanes.get(queue) or Lane(queue, self._ports.vhosts[queue.vhost.decode()])
                 self._send(lane, MAXLEN, message, None, -1)
-                self.moved[MAXLEN] += 1
+                self._count(MAXLEN)
         finally:
             self._sending = False
 
@@ -227,8 +235,12 @@ class DeadLetters(Servable):
         queue: Queue = lane.queue
         if not self._send(lane, reason, message, queue, offset):
             queue.settle(offset)
-        self.moved[reason] += 1
+        self._count(reason)
         queue.buried()
+
+    @cython.cfunc
+    def _count(self, reason: str):
+        self.moved[reason] = self.moved.get(reason, 0) + 1
 
     @cython.cfunc
     @cython.exceptval(-1)

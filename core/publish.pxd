@@ -14,4 +14,4 @@ cdef class Publisher:
     cpdef int move(self, Message message, Route route, Queue source, long long offset) except? -1
     cdef list _full(self, Message message, tuple queues)
     cdef _push(self, Message message, tuple queues)
-    cdef _store(self, Message message, tuple durable, tuple source)
+    cdef _store(self, Message message, tuple durable, Queue source, long long offset)

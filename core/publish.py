@@ -67,7 +67,7 @@ class Publisher:
         if full is not None:
             queues, durable = _others(queues, full), _others(durable, full)
         if durable:
-            self._store(message, durable, None)
+            self._store(message, durable, None, -1)
         self._push(message, queues)
         if full is not None:
             _bury(message, full)
@@ -96,7 +96,7 @@ class Publisher:
             self._move_past(message, route, full, source, offset)
             return 3
         if durable:
-            self._store(message, durable, (source.id, offset) if source is not None and source.durable else None)
+            self._store(message, durable, source, offset)
         self._push(message, queues)
         if source is not None:
             source.settle_moved(offset, source.durable and len(durable) > 0)
@@ -113,7 +113,7 @@ class Publisher:
         if joined:
             self.log.join((1 + len(full)) * (message.body_size + KEY_BYTES))
         if durable:
-            self._store(message, durable, (source.id, offset) if source is not None and source.durable else None)
+            self._store(message, durable, source, offset)
         self._push(message, queues)
         _bury(message, full)
         alone: cython.bint = buries and not durable and source is not None and source.durable
@@ -208,12 +208,12 @@ class Publisher:
             queue.push(message, _code(queue, message))
 
     @cython.cfunc
-    def _store(self, message: Message, durable: tuple, source: tuple | None):
+    def _store(self, message: Message, durable: tuple, source: Queue | None, offset: cython.longlong):
         """Append the one record, which names every durable queue and the message's offset in it, and, of a move, what
-        it settles: source = (queue id, queue offset)."""
+        it settles: that offset of a durable source."""
         count: cython.Py_ssize_t = len(durable)
-        if count * 3 > len(self._places):
-            self._places = array("q", bytes(8 * PLACE_FIELDS * count))
+        if count * PLACE_FIELDS + 2 > len(self._places):
+            self._places = array("q", bytes(8 * (PLACE_FIELDS * count + 2)))
         at: cython.Py_ssize_t = 0
         for item in durable:
             queue: Queue = item
@@ -221,7 +221,11 @@ class Publisher:
             self._places[at + 1] = queue.end()
             self._places[at + 2] = _code(queue, message)
             at += 3
-        self.log.append_store(message, self._places, count, source)
+        moved: cython.bint = source is not None and source.durable
+        if moved:
+            self._places[at] = source.id
+            self._places[at + 1] = offset
+        self.log.append_store(message, self._places, count, moved)
         self.turn.schedule()
 
 

@@ -83,7 +83,7 @@ class BrokerCollector:
         letters = broker.dead_letters
         for reason in ("rejected", "expired", "maxlen", "delivery_limit"):
             name = f"rabbitmq_global_messages_dead_lettered_{reason}"
-            yield counter(name, f"Messages that left a queue as dead letters: {reason}", letters.moved[reason])
+            yield counter(name, f"Messages that left a queue as dead letters: {reason}", letters.moved.get(reason, 0))
         yield counter("mq_dead_letter_cycles", "Dead letters kept in amq.dlq.cycle", letters.cycles)
         yield counter("mq_dead_letters_unreadable", "Dead letters that cannot be read from the disk", letters.failed)
         yield counter("mq_messages_expired", "Messages dropped because their time was over", expired + gone.expired)

@@ -105,14 +105,14 @@ class CommitLog:
     @cython.ccall
     @cython.exceptval(-1)
     def append_store(
-        self, message: Message, places: cython.longlong[::1], count: cython.Py_ssize_t, source: tuple | None = None
+        self, message: Message, places: cython.longlong[::1], count: cython.Py_ssize_t, moved: cython.bint = False
     ) -> cython.longlong:
         """Store a message that enters `count` queues: places = flat triples (queue id, queue offset, tags code), above
-        256 in links of the same batch. The record settles its source = (queue id, queue offset), if it has one. Sets
-        message.offset, .record_size and .store_ms, and returns the offset."""
+        256 in links of the same batch. moved: the pair behind them, queue id and queue offset, is what the record
+        settles. Sets message.offset, .record_size and .store_ms, and returns the offset."""
         size: cython.Py_ssize_t = self._encoder.plan_store(message, places, count)
-        if source is not None:
-            size = self._encoder.plan_from(message, source[0], source[1])
+        if moved:
+            size = self._encoder.plan_from(message, places[3 * count], places[3 * count + 1])
         if count > PLACES_MAX:
             self._make_way(size + (count - PLACES_MAX) * LINK_PLACE_BYTES)
         offset: cython.longlong = self._append(1)

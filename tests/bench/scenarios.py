@@ -23,6 +23,7 @@ BACKLOG_SECONDS = 300.0  # at most, for the fill and for the drain
 REST_SECONDS = 3.0  # before memory at rest is looked at
 IDLE_SECONDS = 10.0
 LATENCY_RUNS = 5
+PATH_RUNS = 5  # the ratio of two stretches, each some seconds long, strays by a quarter here
 LATENCY_WARMUP_SECONDS = 2.0
 PATH_WARMUP_SECONDS = 2.0
 DURABLE = Shape(body_bytes=1024, persistent=True, window=1000, prefetch=500, ack_every=1)
@@ -265,6 +266,7 @@ SCENARIOS = (
         "the durable one with TTL, expiry, dead letters, 5 priorities, transactions of 50; our driver",
         paths,
         6000,
+        PATH_RUNS,
         stretches=2 * len(PATHS),
         extra_s=40,
     ),
