@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.errors import LogCorrupt
+from core.errors import LogCorrupt, StoreRefused
 from core.log.record import JOINED
-from core.log.view import BLANK, CUT_SHORT, View
+from core.log.view import BLANK, CUT_SHORT, UNKNOWN, View
 
 BLOCK_BYTES = 4 << 20
 KINDS = 5
 OFFSET_MAX = (1 << 63) - 1
-MAGIC = bytes.fromhex("daa320a7")
+MAGIC = bytes.fromhex("daa320")  # how the magic of both of RocketMQ's layouts begins
 MAGIC_AT, OFFSET_AT, OFFSET_END = 4, 28, 36  # in a record
 
 
@@ -89,7 +89,7 @@ def scan(
     batch           where the batch before `start` began: if the log had lost its end, that would be missing first
     unsynced_bytes  ASYNC_FLUSH: later batches may follow a hole up to so far behind it and be cut with it
     clean           the last broker stopped cleanly: there can be no torn tail
-    Raises LogCorrupt.
+    Raises LogCorrupt; StoreRefused for what a newer version wrote.
     """
     if start and not files.first <= start <= files.end:
         raise LogCorrupt(f"the state reflects the log up to {start}, but it spans {files.first} to {files.end}")
@@ -114,6 +114,14 @@ def scan(
         _write_again(files, first, tail)
     last = walk.batch_offset if walk.records else batch
     return Recovered(tail, walk.records, dirty_to - tail, tuple(walk.counters), last)
+
+
+def newer(offset: int) -> StoreRefused:
+    """Of what lies there nothing may be skipped, cut or mended: a newer version knows what it says."""
+    return StoreRefused(
+        f"the record at log offset {offset} is of a kind that this version does not know: "
+        f"start the version that wrote it"
+    )
 
 
 def _nothing(view: View) -> None:
@@ -159,6 +167,8 @@ class Walk:
             offset += at
             if self._found == BLANK and view.size == segment_end - offset:
                 offset = segment_end
+            elif self._found == UNKNOWN:
+                raise newer(offset)
             elif self._found != CUT_SHORT:
                 return offset
             elif at == 0:  # it begins the block: read all of it, if it can be a record at all
@@ -249,13 +259,16 @@ def _refuse_later_batches(
 
 def valid_records(files: ReadFiles, view: View, block: bytes, offset: int) -> Iterator[int]:
     """The log offsets of the valid records, each in its place, whose heads lie in a block read at `offset`; the view
-    holds each in turn."""
+    holds each in turn. Raises StoreRefused for what a newer version wrote."""
     found = block.find(MAGIC, MAGIC_AT)
     while found >= 0:
         at = found - MAGIC_AT
         own = offset + at
         if int.from_bytes(block[at + OFFSET_AT : at + OFFSET_END], "big") == own:
             record = files.read(own, int.from_bytes(block[at:found], "big"))
-            if view.parse(record, 0, own) > 0:
+            size = view.parse(record, 0, own)
+            if size == UNKNOWN:
+                raise newer(own)
+            if size > 0:
                 yield own
         found = block.find(MAGIC, found + 1)

@@ -4,6 +4,7 @@ cpdef enum:
     BLANK = 0
     INVALID = -1
     CUT_SHORT = -2
+    UNKNOWN = -3
 
 
 cdef class View:

@@ -21,13 +21,14 @@ else:
     from core.message import Message, new_message
     from core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, same, take, varint_size
 
-    BLANK, INVALID, CUT_SHORT = 0, -1, -2  # what parse() returns instead of a size
+    BLANK, INVALID, CUT_SHORT, UNKNOWN = 0, -1, -2, -3  # what parse() returns instead of a size
 
 MAGIC = cython.declare(cython.uint, 0xDAA320A7)
+MAGIC_2 = cython.declare(cython.uint, 0xDAA320AB)  # of RocketMQ's second layout: a longer topic
 BLANK_MAGIC = cython.declare(cython.uint, 0xCBD43194)
 CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
 MIN_BYTES = cython.declare(cython.Py_ssize_t, 88 + 1 + 2 + 20)
-TOPICS = cython.declare(tuple, (b"CORDUROY_MESSAGE", b"CORDUROY_STATE", b"CORDUROY_DONE", b"CORDUROY_LINK"))
+TOPICS = cython.declare(tuple, tuple(b"CORDUROY_" + kind for kind in (b"LOST", b"MESSAGE", b"STATE", b"DONE", b"LINK")))
 AMQP_UNSEEN = cython.declare(cython.int, 2)  # an origin's number: see record.py
 CRC_NAME = cython.declare(bytes, b"__CRC32#\x01")
 
@@ -77,8 +78,8 @@ class View:
     def parse(self, buffer: bytes, at: cython.Py_ssize_t, offset: cython.longlong) -> cython.Py_ssize_t:
         """Look at the record at `at`, which lies at `offset` in the log.
 
-        Returns its size, BLANK for the filler at a segment's end, CUT_SHORT when it does not end in this buffer, or
-        INVALID: no record, not of this place, or its CRC is wrong.
+        Returns its size, BLANK for the filler at a segment's end, CUT_SHORT when it does not end in this buffer,
+        INVALID: no record, not of this place, or its CRC is wrong, or UNKNOWN: one that only a newer version writes.
         """
         b: cython.p_uchar = buffer
         left: cython.Py_ssize_t = len(buffer) - at
@@ -89,7 +90,7 @@ class View:
         if magic == BLANK_MAGIC:
             self.size = size
             return BLANK if size >= 8 else INVALID
-        if magic != MAGIC or size < MIN_BYTES:
+        if magic != MAGIC and magic != MAGIC_2 or size < MIN_BYTES:
             return INVALID
         if left < HEAD_BYTES:
             return CUT_SHORT
@@ -101,9 +102,11 @@ class View:
         self._buffer = buffer
         self._at = at
         self.offset = offset
-        if not self._lay_out(b, at) or not self._verify(b, at):
+        known: cython.bint = magic == MAGIC and rd32(b, at + 36) == 0
+        self._properties_end = at + size - CRC_BYTES
+        if (known and not self._lay_out(b, at)) or not self._verify(b, at):
             return INVALID
-        return size
+        return size if known and self.kind != UNKNOWN else UNKNOWN
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -112,7 +115,7 @@ class View:
         end: cython.Py_ssize_t = at + self.size
         self.body_size = rd32(b, at + 84)
         self._body_at = at + HEAD_BYTES
-        if rd32(b, at + 36) != 0 or self.body_size > self.size - MIN_BYTES:
+        if self.body_size > self.size - MIN_BYTES:
             return False
         topic_at: cython.Py_ssize_t = self._body_at + self.body_size + 1
         topic_bytes: cython.Py_ssize_t = rd8(b, topic_at - 1)
@@ -121,12 +124,11 @@ class View:
             return False
         if self._properties_at + rd16(b, self._properties_at - 2) != end:
             return False
-        self._properties_end = end - CRC_BYTES
-        self.kind = 0
+        self.kind = UNKNOWN
         i: cython.int
-        for i in range(4):
+        for i in range(5):
             if same(b, topic_at, topic_bytes, TOPICS[i]):
-                self.kind = i + 1
+                self.kind = i
                 break
         self.flag = rd32(b, at + 16)
         self.queue_offset = rd64(b, at + 20)

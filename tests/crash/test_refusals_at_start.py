@@ -4,14 +4,19 @@ import json
 import os
 import signal
 import socket
+from pathlib import Path
 
 import lmdb
 import pytest
 
 from core.disk.store import FORMAT, FORMAT_KEY
 from tests.clients.broker import Broker
+from tests.core.log.newer import NEWER, placed
+from tests.crash.commands import run
 from tests.crash.load import contents, declare, publish
+from tests.crash.segments import records
 from tests.crash.test_restart import delete_state
+from tests.crash.test_verify import EX_CANTCREAT, SMALL, lay_in
 
 
 def refused(broker: Broker, *words: str) -> str:
@@ -65,6 +70,29 @@ def test_a_store_of_a_newer_version(broker):
     delete_state(broker)  # what the line advises
     broker.start()
     assert contents(broker.port, "q") == [b"kept"]
+
+
+def test_a_log_with_a_record_of_a_newer_version_is_refused_by_all_commands(broker, tmp_path):
+    broker.options += SMALL
+    broker.start()
+    lay_in(broker, 100)
+    broker.stop()
+    found = records(broker.data)
+    offset = found[-1].offset + found[-1].size
+    found[-1].write(found[-1].size, NEWER["topic"](placed(found[50].read(), offset)))
+    before = {path: path.read_bytes() for path in (broker.data / "commitlog").iterdir()}
+    said = [refused(broker, f"log offset {offset}")]
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    for command in (["backup", tmp_path / "copy"], ["dump", tmp_path / "all.jsonl"], ["repair", "--yes"], ["verify"]):
+        done = run("--data-dir", broker.data, *settings, *command)
+        assert done.code == EX_CANTCREAT and done.stdout == "", done
+        said.append(done.stderr.rstrip())
+        assert not any(path.exists() for path in command if isinstance(path, Path))
+    assert set(said) == {
+        f"mqgateway: the record at log offset {offset} is of a kind that this version does not know: "
+        f"start the version that wrote it"
+    }
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_store_of_an_older_version_is_rebuilt_from_the_log(broker):

@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.core.state.world import World
+from core.disk.files import SegmentFiles
+from core.errors import StoreRefused
+from core.log.mend import Filler
+from tests.core.log.newer import NEWER
+from tests.core.state.world import SEGMENT_BYTES, World
 
 
 @pytest.fixture
@@ -131,3 +135,21 @@ def test_a_replay_over_what_a_checkpoint_holds_changes_nothing(world):
     world.boot()
     assert world.restored.records > 600 and world.picture() == before
     assert len(world.take("q", 2000).got) == 850
+
+
+@pytest.mark.parametrize("state_lost", [False, True])
+def test_a_record_of_a_kind_that_only_a_newer_version_knows_refuses_the_start(world, state_lost):
+    world.declare("q")
+    world.publish("", "q", b"kept")
+    world.run()
+    world.checkpoint()
+    end = world.broker.log.appended
+    world.crash(state_lost)
+    lost = Filler(end, 300, False).bytes()
+    files = SegmentFiles("commitlog", SEGMENT_BYTES, ops=world.disk)
+    files.write_and_sync([(end, [NEWER["topic"](lost)])], True)
+    with pytest.raises(StoreRefused, match=f"log offset {end} is of a kind .* start the version that wrote it"):
+        world.boot()
+    files.write_and_sync([(end, [lost])], True)
+    world.boot()
+    assert world.take("q", 1).got[0][1] == b"kept"
