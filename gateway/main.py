@@ -81,7 +81,10 @@ def run_command(before: Asked, /, **asked: Any) -> None:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Of what is printed.")
 @click.pass_obj
 def verify_command(before: Asked, /, form: str, **asked: Any) -> None:
-    """Check every record of the log, and the state against it. Changes nothing; may run beside the broker."""
+    """Check every record of the log, and the state against it.
+
+    Changes nothing, and may run beside the broker. Exit code 65: something is wrong.
+    """
     from gateway.cli import storage
 
     config = configured(before.then(Asked(**asked)))
@@ -93,7 +96,10 @@ def verify_command(before: Asked, /, form: str, **asked: Any) -> None:
 @takes_settings
 @click.pass_obj
 def backup_command(before: Asked, /, to: str, **asked: Any) -> None:
-    """Copy the data directory to one that is not there yet; the broker may be running. Start it with --data-dir."""
+    """Copy the data directory, also of a running broker.
+
+    DIRECTORY must not be there yet. A broker starts on it with --data-dir DIRECTORY.
+    """
     from gateway.cli import storage
 
     config = configured(before.then(Asked(**asked)))
@@ -105,7 +111,10 @@ def backup_command(before: Asked, /, to: str, **asked: Any) -> None:
 @click.option("--yes", "really", is_flag=True, help="Do it. Without this it only says what it would do.")
 @click.pass_obj
 def repair_command(before: Asked, /, really: bool, **asked: Any) -> None:
-    """Make a damaged data directory one again on which a broker starts, and say exactly what is lost."""
+    """Mend a damaged data directory, and say what is lost.
+
+    A broker starts on it afterwards. Without --yes nothing is changed, and exit code 65 says that something would be.
+    """
     from gateway.cli import storage
 
     config = configured(before.then(Asked(**asked)))
@@ -117,8 +126,11 @@ def repair_command(before: Asked, /, really: bool, **asked: Any) -> None:
 @takes_settings
 @click.pass_obj
 def dump_command(before: Asked, /, to: str, **asked: Any) -> None:
-    """Write everything durable to a file that is not there yet, as JSON lines, for `restore`; compressed if its name
-    ends with .gz. No broker may be running: dump a backup of it then."""
+    """Write everything durable to a file, as JSON lines.
+
+    FILE must not be there yet; it is compressed if its name ends with .gz. No broker may be running: dump a backup of
+    it then. `mqgateway restore` makes a data directory of it.
+    """
     from gateway.cli import storage
 
     config = configured(before.then(Asked(**asked)))
@@ -130,7 +142,10 @@ def dump_command(before: Asked, /, to: str, **asked: Any) -> None:
 @takes_settings
 @click.pass_obj
 def restore_command(before: Asked, /, file: str, **asked: Any) -> None:
-    """Make a new data directory from a dump, also one of another version of the broker."""
+    """Make a new data directory from a dump.
+
+    The dump may be one of another version of the broker.
+    """
     from gateway.cli import storage
 
     config = configured(before.then(Asked(**asked)))

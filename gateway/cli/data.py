@@ -51,7 +51,7 @@ def held_by_us(data_dir: Path, command: str = "") -> Iterator[DataDirectory | No
     """Keep brokers from starting here meanwhile; None: one is running already. command: see DataDirectory. Raises
     Refused, StoreRefused."""
     if not any((data_dir / name).exists() for name in ("commitlog", *UNFINISHED.values())):
-        raise Refused(f"{data_dir} is no data directory: it has no commitlog/")
+        raise Refused(f"{data_dir} is no data directory: it has no commitlog/; --data-dir says where it is")
     try:
         directory = DataDirectory(data_dir, command)
     except DirectoryInUse:

@@ -1,5 +1,6 @@
 """`mqgateway backup`: a broker that starts on the copy has all that was confirmed before the command began."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.broker import Broker, until
+from tests.crash.commands import dies, run
 from tests.crash.load import Producer, contents, declare, identity
 from tests.crash.segments import records
 from tests.crash.test_verify import EX_DATAERR, EX_NOINPUT, MESSAGES, SMALL, STATE_FILE, lay_in, verify
@@ -28,8 +30,8 @@ def command(data, to):
 
 
 def backup(data, to):
-    done = subprocess.run(command(data, to), capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
+    done = run(*command(data, to)[1:])
+    return done.code, done.text
 
 
 @pytest.fixture
@@ -103,6 +105,23 @@ def test_what_is_damaged_is_refused(broker, tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     code, text = backup(broker.data, tmp_path / "copy")
     assert code == EX_DATAERR and "cannot be read" in text and not (tmp_path / "copy").exists()
+
+
+def test_wherever_it_is_killed_there_is_no_copy_or_a_whole_one(broker, tmp_path):
+    broker.start()
+    lay_in(broker, 100)
+    broker.stop()
+    copy = tmp_path / "copy"
+    died = 0
+    while dies(died, *command(broker.data, copy)[1:]):
+        died += 1
+        if not copy.exists():
+            assert backup(broker.data, copy)[0] == 0
+        code, report = verify(copy)
+        assert (code, report["messages"]) == (0, 100 - 25 + 2)
+        assert not copy.with_name("copy.partial").exists()
+        shutil.rmtree(copy)
+    assert died > 8
 
 
 def test_interrupted_there_is_no_copy_of_that_name(broker, tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pika
 import pytest
 
 from tests.clients.broker import Broker, parameters, until
+from tests.crash import commands
 from tests.crash.load import Producer, contents, declare, identity
 from tests.crash.segments import records
 from tests.crash.test_backup import backup
@@ -46,8 +48,8 @@ def command(name, data, file, *options):
 
 def run(name, data, file, *options):
     """Exit code, and what was printed."""
-    done = subprocess.run(command(name, data, file, *options), capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
+    done = commands.run(*command(name, data, file, *options)[1:])
+    return done.code, done.text
 
 
 def taken(data):
@@ -216,6 +218,44 @@ def test_a_restore_that_was_killed_is_told_and_can_only_be_done_again(broker, ot
     assert verify(other.data)[1]["messages"] == MESSAGES
     assert run("dump", other.data, tmp_path / "again.jsonl")[0] == 0
     assert lines(tmp_path / "again.jsonl") == lines(file)
+
+
+def test_wherever_a_dump_is_killed_it_is_done_again_and_is_the_same(broker, tmp_path):
+    broker.start()
+    lay_in(broker)
+    broker.stop()
+    file, again = tmp_path / "all.jsonl", tmp_path / "again.jsonl"
+    assert run("dump", broker.data, file)[0] == 0
+    died = 0
+    while commands.dies(died, *command("dump", broker.data, again)[1:]):
+        died += 1
+        assert again.exists() or run("dump", broker.data, again)[0] == 0
+        assert lines(again) == lines(file)
+        assert not again.with_name("again.jsonl.partial").exists()
+        again.unlink()
+    assert died > 4
+
+
+def test_wherever_a_restore_is_killed_it_is_done_again_and_ends_the_same(broker, other, tmp_path):
+    broker.start()
+    lay_in(broker)
+    broker.stop()
+    file, again = tmp_path / "all.jsonl", tmp_path / "again.jsonl"
+    assert run("dump", broker.data, file)[0] == 0
+    died = marked = 0
+    while commands.dies(died, *command("restore", other.data, file)[1:]):
+        died += 1
+        if (other.data / "restoring").exists():
+            marked += 1
+            code, text = verify(other.data)
+            assert code == EX_CANTCREAT and "mqgateway restore was interrupted here, run it again" in text
+        if (other.data / "restoring").exists() or not (other.data / "commitlog").exists():
+            assert run("restore", other.data, file)[0] == 0
+        assert verify(other.data)[0] == 0 and run("dump", other.data, again)[0] == 0
+        assert lines(again) == lines(file)
+        again.unlink()
+        shutil.rmtree(other.data)
+    assert marked > 5 and died > marked
 
 
 def test_interrupted_by_ctrl_c_nothing_is_left(broker, other, tmp_path):

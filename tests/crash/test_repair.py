@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from itertools import chain, count
 from pathlib import Path
 
 import pika
@@ -13,6 +14,7 @@ import pytest
 
 from tests.clients.broker import Broker, parameters
 from tests.clients.deliveries import fill
+from tests.crash import commands
 from tests.crash.load import contents
 from tests.crash.segments import records
 from tests.crash.test_dump import command, lines, run
@@ -20,24 +22,6 @@ from tests.crash.test_verify import EX_CANTCREAT, EX_DATAERR, EX_NOINPUT, SMALL,
 
 STORE = b"CORDUROY_MESSAGE"
 LOST = re.compile(r"lost   queue '(\w+)' in vhost '/': (\d+) messages, offsets (.*)")
-DYING = """
-import os, sys
-from core.disk.ops import FileOps
-left = int(sys.argv.pop(1))
-def dying(name):
-    original = getattr(FileOps, name)
-    def call(*arguments):
-        global left
-        left -= 1
-        if left < 0:
-            os._exit(9)
-        return original(*arguments)
-    setattr(FileOps, name, call)
-for name in ("write", "write_zeros", "sync", "sync_directory"):
-    dying(name)
-from gateway.main import main
-main()
-"""  # the command, but its process ends at a step to the disk
 
 
 @pytest.fixture
@@ -50,8 +34,8 @@ def broker(tmp_path):
 
 def plan(data):
     """What would be repaired: exit code, and what was printed."""
-    done = subprocess.run(command("repair", data, "")[:-1], capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
+    done = commands.run(*command("repair", data, "")[1:-1])
+    return done.code, done.text
 
 
 def repair(data):
@@ -70,12 +54,12 @@ def dump(data, file):
 def told(text):
     """queue -> offsets that are said to be lost."""
     found = {}
-    for name, count, ranges in LOST.findall(text):
+    for name, told_count, ranges in LOST.findall(text):
         offsets = set()
         for each in ranges.split(", "):
             first, _, last = each.partition(" to ")
             offsets.update(range(int(first), int(last or first) + 1))
-        assert len(offsets) == int(count)
+        assert len(offsets) == int(told_count)
         found[name] = offsets
     return found
 
@@ -300,16 +284,6 @@ def test_no_room_for_what_is_saved_changes_nothing(broker):
     assert repair(broker.data)[0] == 0
 
 
-def dying(data, steps):
-    """Repair, but its process ends at that step to the disk; whether it did."""
-    line = [word for setting in SMALL for word in ("--set", setting)]
-    command = [sys.executable, "-c", DYING, str(steps), "repair", "--data-dir", str(data), *line, "--yes"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
-    assert done.returncode in (0, 9), done.stderr
-    return done.returncode == 9
-
-
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("state", ["kept", "inside"])
 def test_wherever_it_is_killed_it_goes_on_and_ends_the_same(broker, tmp_path, state):
     broker.start()
@@ -324,18 +298,19 @@ def test_wherever_it_is_killed_it_goes_on_and_ends_the_same(broker, tmp_path, st
     code, said = repair(broker.data)
     assert code == 0
     expected = dump(broker.data, tmp_path / "expected")
-    steps, dead = 0, Counter()
-    while True:
-        data = tmp_path / "data2"
+    dead = Counter()
+    data = tmp_path / "data2"
+    words = command("repair", data, "--yes")[1:]
+    for number in chain(range(12), count(12, 3)):
         shutil.rmtree(data, ignore_errors=True)
         shutil.copytree(damaged, data)
-        if not dying(data, steps):
+        if not commands.dies(number, *words):
             break
         if (data / "repairing").exists():
             dead["marked"] += 1
             code, text = verify(data)
             assert code == EX_CANTCREAT and "mqgateway repair was interrupted here, run it again" in text
-            assert dying(data, steps // 2) in (True, False)  # and again
+            commands.dies(number // 2, *words)  # and again
         else:
             dead["not marked"] += 1
         code, text = repair(data)
@@ -343,5 +318,4 @@ def test_wherever_it_is_killed_it_goes_on_and_ends_the_same(broker, tmp_path, st
         assert "nothing to repair" in text or text.splitlines()[:-1] == said.splitlines()[:-1]
         assert verify(data)[0] == 0
         assert dump(data, tmp_path / "found") == expected
-        steps += 1 if steps < 12 else 3
     assert dead["marked"] > 3 and dead["not marked"] > 1

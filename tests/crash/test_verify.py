@@ -11,6 +11,7 @@ import pytest
 
 from tests.clients.broker import Broker, parameters, until
 from tests.clients.deliveries import fill
+from tests.crash.commands import run
 from tests.crash.load import Consumer, Producer, declare
 from tests.crash.segments import records
 
@@ -37,8 +38,8 @@ def command(data, *options):
 
 def verify(data, *options):
     """Exit code, and the report."""
-    done = subprocess.run([*command(data, "--format", "json"), *options], capture_output=True, text=True, timeout=60)
-    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+    done = run(*command(data, "--format", "json", *options)[1:])
+    return done.code, json.loads(done.stdout) if done.stdout else done.stderr
 
 
 def lay_in(broker, count=800):
