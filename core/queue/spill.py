@@ -215,7 +215,7 @@ class Spill:
         """Encode what is to be written, here: a thread would wait for Python's lock; then hand it to the thread, when
         that is free."""
         if not self._may_write():
-            self._drop_jobs()
+            self._give_back()
             return
         while self._jobs and self._encoded_bytes < ENCODED_BYTES:
             job = self._jobs.popleft()
@@ -232,7 +232,12 @@ class Spill:
     def _may_write(self) -> bool:
         return self._ports.clock.ms >= self._retry_ms and self.allowed()
 
-    def _drop_jobs(self) -> None:
+    def _give_back(self, writings: Iterable[Writing] = ()) -> None:
+        """These stay in memory, what is encoded, which may refer to them, and what would be."""
+        for writing in (*writings, *self._encoded):
+            self.release([writing.piece])
+            self._finish(writing.job)
+        self._encoded, self._encoded_bytes = [], 0
         while self._jobs:
             self._finish(self._jobs.popleft())
 
@@ -302,15 +307,9 @@ class Spill:
             self._jobs.appendleft(job)
 
     def _give_up(self, writings: list[Writing], error: Exception) -> None:
-        """What could not be written stays in memory, and so does what refers to it. Tell it once, and let it be for a
-        while."""
-        writings += self._encoded
-        self._encoded, self._encoded_bytes = [], 0
-        for writing in writings:
-            self.release([writing.piece])
-            self._finish(writing.job)
+        """What could not be written stays in memory. Tell it once, and let it be for a while."""
+        self._give_back(writings)
         self._retry_ms = self._ports.clock.ms + RETRY_MS
-        self._drop_jobs()
         if not self._failing:
             self._failing = True
             text = "spill/ cannot be written: transient messages stay in memory"

@@ -263,6 +263,25 @@ def test_while_the_disk_is_not_to_be_written_to_nothing_is(bench):
     assert drain(bench, queue) == list(range(10 * 512))
 
 
+def test_what_waits_for_the_thread_when_that_begins_is_given_back():
+    bench = SpillBench(LIMIT, file_bytes=1 << 20)
+    bench.eager = False
+    queue = bench.queue()
+    fill(bench, queue, 20 * 512)
+    assert bench.spill._encoded and len(bench.jobs) == 1, "some are being written, others are encoded"
+    bench.spill.allowed = lambda: False
+    bench.work()
+    assert (bench.spill._encoded, bench.spill._encoded_bytes, bench.spill._coming) == ([], 0, 0)
+    assert {block.place is None for block in bench.spill._blocks.values()} == {False}
+    bench.spill.allowed = lambda: True
+    bench.eager = True
+    bench.spill.look()
+    bench.run()
+    assert bench.spill.room.bytes <= LIMIT + CHUNK_BYTES
+    assert drain(bench, queue) == list(range(20 * 512))
+    assert bench.is_empty()
+
+
 def damage(bench):
     """Every byte of every block of now."""
     for path in bench.files_there():
