@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 from tests.bench.broker import Broker
+from tests.bench.lag import PROBE, scraped, stall_ms
 from tests.bench.runs import Run
 from tests.bench.scenarios import DRAIN, DURABLE, FILL, Bench, Row, Scenario, moved
 from tests.bench.session import LoadError, Session
@@ -17,8 +17,6 @@ from tests.bench.targets import CPU
 
 MESSAGES = 2  # millions, for each million of the backlog, half of which stay
 BEGIN_SECONDS = 60.0  # in which retention is to begin
-PROBE = ("--set", "metrics.loop_probe_ms=1")
-LAG = re.compile(r'^mq_loop_lag_seconds_bucket\{le="([\d.]+|\+Inf)"\} (\S+)$', re.MULTILINE)
 COPIED = re.compile(r"^mq_log_copied_bytes_total (\S+)$", re.MULTILINE)
 DECLINED = re.compile(r'^mq_log_copies_declined_total\{why="(\w+)"\} (\S+)$', re.MULTILINE)
 
@@ -77,26 +75,9 @@ def begun(run: Run, broker: Broker) -> None:
         run.load.run(0.5)
 
 
-def scraped(broker: Broker) -> str:
-    """The broker's metrics."""
-    with urllib.request.urlopen(f"http://{broker.metrics}/metrics", timeout=10) as answer:
-        return str(answer.read().decode())
-
-
 def copied(text: str) -> float:
     """Bytes that retention has appended anew."""
     return float(COPIED.findall(text)[0])
-
-
-def stall_ms(before: str, after: str) -> float:
-    """What the latest look of the loop at itself was late by, at most, in milliseconds."""
-    bounds = dict(LAG.findall(before))
-    last, most = 0.0, 0.0
-    for bound, count in LAG.findall(after):
-        more = float(count) - float(bounds[bound])
-        if more > last:
-            last, most = more, float(bound)
-    return round(most * 1000, 1)
 
 
 RETENTION = (

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.bench.broker import Broker
+from tests.bench.lag import PROBE, scraped, stall_ms
 from tests.bench.procfs import usage
 from tests.bench.runs import Run, Shape, Stretch
 from tests.bench.scenarios import DRAIN, DURABLE, FILL, REST_SECONDS, Bench, Row, Scenario, moved, path
@@ -40,7 +41,18 @@ def killed(broker: Broker) -> dict[str, Any]:
 
 def many_queues(bench: Bench, broker: Broker) -> Iterator[Row]:
     """One message for each of 50,000 durable queues, a kill -9, all of them consumed; then 10,000 queues in turn, over
-    one queue measured right after."""
+    one queue measured right after; with what the loop stood still, checkpoints and all."""
+    broker.destroy()
+    broker.options = list(PROBE) if broker.name == "ours" else []
+    broker.start()
+    try:
+        yield from _many_queues(bench, broker)
+    finally:
+        broker.options = []
+        broker.destroy()
+
+
+def _many_queues(bench: Bench, broker: Broker) -> Iterator[Row]:
     name = f"bench-{time.monotonic_ns()}"
     with Run(bench.driver, broker, replace(USE, consume=False), queue=name) as run:
         run.publishers[0].stop_at(QUEUES)
@@ -51,7 +63,10 @@ def many_queues(bench: Bench, broker: Broker) -> Iterator[Row]:
         result = used(run, run.received)
     yield "queues-50k-consumed", result | at_rest(broker)
     with Run(bench.driver, broker, replace(USE, queues=IN_TURN), queue=name) as run:
+        before = scraped(broker) if broker.metrics else ""
         result = run.measure(bench.warmup, bench.seconds)
+        if before:
+            result |= {"stall_ms": stall_ms(before, scraped(broker))}
     one = path(bench, broker, DURABLE)
     yield "queues-10k-in-turn", result | {"cpu_of_one_queue": round(result[CPU] / one[CPU], 2)}
     yield "one-queue", one

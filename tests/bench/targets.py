@@ -45,6 +45,7 @@ TARGETS = (
     Target("queues-50k-start", "broker_rss_anon_mb", 250, None, "MiB anonymous, 50,000 queues"),
     Target("queues-50k-start", "ready_s", 10, None, "s from start to ready"),
     Target("queues-10k-in-turn", "cpu_of_one_queue", 1.5, 1.2, "x one queue"),
+    Target("queues-10k-in-turn", "stall_ms", 10, None, "ms, the longest stall of the loop"),
     Target("small-fill", "broker_rss_anon_peak_mb", 400, None, "MiB anonymous at most"),
     Target("small-start", "ready_s", 10, 5, "s from start to ready"),
     Target("small-start", "broker_rss_anon_mb", 400, None, "MiB anonymous"),
