@@ -71,7 +71,7 @@ KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue ty
 class Disk(NamedTuple):
     """What lies below: the log's files and engine, the store of checkpoints, the thread that writes them and those that
     read. spill, spiller = the files of spill/, and the thread that writes them. clean = the last stop was clean;
-    unsynced_bytes = what a power failure may have taken (ASYNC_FLUSH). keys = the key blocks' files, or None."""
+    unsynced_bytes = what a power failure may have taken (it ran with async). keys = the key blocks' files, or None."""
 
     files: Any
     engine: Any

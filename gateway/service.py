@@ -143,7 +143,7 @@ class Service:
             self._workers["spill"],
             keys=KeyFiles(path / "state" / "keys") if config.log.key_blocks else None,
             clean=not self._directory.unclean,
-            unsynced_bytes=0 if config.log.flush == "sync" else UNSYNCED_BYTES,
+            unsynced_bytes=UNSYNCED_BYTES if self._directory.ended_async else 0,
         )
         self.broker = broker = self._new_broker(disk)
         broker.turn.nap = time.sleep
@@ -191,7 +191,7 @@ class Service:
         restored = self.broker.start()
         if restored.log.cut_bytes:
             log.warning("torn tail cut", extra={"offset": restored.log.tail, "bytes": restored.log.cut_bytes})
-        self._directory.mark_running()
+        self._directory.mark_running(sync=self.config.log.flush == "sync")
         if wanted is not None:
             self._define(wanted)
         self.broker.flow.check()

@@ -1,7 +1,7 @@
 """The log's segment files, and the directory that belongs to one broker at a time.
 
     DATA/lock            held by the broker that runs here
-    DATA/abort           is there while it runs: found at start, the last stop was not a clean one
+    DATA/abort           is there while it runs: found at start, the last stop was not a clean one; says how it flushed
     DATA/restoring       is there while `mqgateway restore` works, DATA/repairing while `mqgateway repair` does: whoever
                          else finds it refuses, since it was interrupted and has to be run again first
     DATA/commitlog/%020d segments of `segment_bytes`, named by the log offset at which they begin
@@ -28,6 +28,7 @@ AHEAD_BYTES = 64 << 20
 CACHED_BYTES = 256 << 20
 NAME_DIGITS = 20
 
+SYNC, ASYNC = "flush=sync\n", "flush=async\n"  # what abort holds
 UNFINISHED = {"restore": "restoring", "repair": "repairing"}  # command -> file
 
 Part = tuple[int, Sequence[Any]]  # log offset, buffers that lie there one behind the other
@@ -55,6 +56,7 @@ class DataDirectory:
         self._unfinished(command)
         self._abort = self.path / "abort"
         self.unclean = self._abort.exists()  # the last broker here was not stopped, it ended
+        self.ended_async = self.unclean and self._abort.read_text() == ASYNC  # what it wrote last was not synced yet
 
     def _unfinished(self, command: str) -> None:
         self.resumed = False
@@ -78,9 +80,13 @@ class DataDirectory:
         (self.path / UNFINISHED[command]).unlink(missing_ok=True)
         FileOps().sync_directory(str(self.path))
 
-    def mark_running(self) -> None:
-        """From here on, an end without mark_stopped() is an unclean one."""
-        self._abort.write_text(f"{os.getpid()}\n")
+    def mark_running(self, *, sync: bool) -> None:
+        """From here on, an end without mark_stopped() is an unclean one, of a broker that did or did not sync what it
+        confirmed."""
+        with self._abort.open("w") as file:
+            file.write(SYNC if sync else ASYNC)
+            file.flush()
+            os.fsync(file.fileno())
         FileOps().sync_directory(str(self.path))
 
     def mark_stopped(self) -> None:

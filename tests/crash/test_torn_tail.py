@@ -111,3 +111,32 @@ def test_a_bad_record_is_not_made_worse_by_the_refusal(broker):
     bad.damage(at, 1)  # repaired
     broker.start()
     assert numbers(broker) == [0] + [1] * 20
+
+
+def ended(broker: Broker, flush: str) -> None:
+    """Kill a broker that flushed so, with three confirmed messages, each in a batch of its own, of which the second
+    has not come through."""
+    broker.options = [f"log.flush={flush}"]
+    broker.start()
+    declare(broker.port, "q")
+    for number in range(3):
+        publish(broker.port, "q", [b"body-%d x" % number])
+    broker.kill9()
+    hole = next(record for record in records(broker.data) if b"body-1 x" in record.read())
+    hole.damage(hole.read().index(b"body-1"), 1)
+
+
+def test_what_was_not_synced_is_cut_also_when_it_is_to_be_synced_from_now_on(broker):
+    ended(broker, "async")
+    broker.options = ["log.flush=sync"]
+    broker.start()
+    assert len(cut_lines(broker)) == 1, broker.log
+    assert numbers(broker) == [0]
+
+
+def test_what_was_synced_is_not_cut_also_when_it_need_not_be_synced_from_now_on(broker):
+    ended(broker, "sync")
+    broker.options = ["log.flush=async"]
+    broker.spawn()
+    said = broker.wait_refused()
+    assert "the log is damaged at offset" in said and "Traceback" not in said, said

@@ -153,18 +153,19 @@ def test_a_second_broker_is_refused_and_may_come_when_the_first_is_gone(tmp_path
     DataDirectory(tmp_path / "data").release()
 
 
-def test_clean_and_unclean_stops_are_told_apart(tmp_path):
-    first = DataDirectory(tmp_path)
-    assert not first.unclean
-    first.mark_running()
-    first.release()
-    second = DataDirectory(tmp_path)
-    assert second.unclean
-    second.mark_running()
-    second.mark_stopped()
-    second.release()
+def test_clean_and_unclean_stops_are_told_apart_and_how_it_flushed(tmp_path):
+    for sync in (True, False):
+        first = DataDirectory(tmp_path)
+        assert (first.unclean, first.ended_async) == (False, False)
+        first.mark_running(sync=sync)
+        first.release()
+        second = DataDirectory(tmp_path)
+        assert (second.unclean, second.ended_async) == (True, not sync)
+        second.mark_running(sync=True)
+        second.mark_stopped()
+        second.release()
     third = DataDirectory(tmp_path)
-    assert not third.unclean
+    assert (third.unclean, third.ended_async) == (False, False)
     third.release()
 
 
