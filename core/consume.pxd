@@ -9,7 +9,7 @@ cdef class Unacked:
     cdef Clock _clock
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t _mask
-    cdef dict _aside
+    cdef dict _aside, _back
     cpdef long long add(self, Consumer consumer, long long offset) except? -1
     cpdef int acknowledge(self, long long tag, bint multiple) except? -1
     cpdef int reject(self, long long tag, bint multiple) except? -1
@@ -20,5 +20,6 @@ cdef class Unacked:
     cdef _grow(self)
     cdef _advance(self)
     cdef bint _known(self, long long tag, bint multiple) except? -1
+    cdef _all_back(self)
     cdef _finish(self, Consumer consumer, long long offset, int fate)
     cdef int _settle_all(self, long long tag, bint multiple, int fate) except? -1

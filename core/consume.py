@@ -13,10 +13,10 @@ import cython
 
 if cython.compiled:
     from cython.cimports.core.clock import Clock
-    from cython.cimports.core.queue.consumer import Consumer
+    from cython.cimports.core.queue.consumer import Consumer, Source
 else:
     from core.clock import Clock
-    from core.queue.consumer import Consumer
+    from core.queue.consumer import Consumer, Source
 
 SLOTS_MIN = 16
 DONE = cython.declare(cython.int, 0)  # what becomes of a delivery
@@ -34,6 +34,7 @@ class Unacked:
         self.base = self.head = 1
         self.count = 0
         self._clock = clock
+        self._back = {}  # as a set in order: whom something was given back to
         self._aside = {}  # tag -> (consumer, offset, ms of its delivery), ascending
         self._make_ring(SLOTS_MIN)
 
@@ -161,6 +162,7 @@ class Unacked:
         self.count += len(taken)
         for _, consumer, offset, _ in taken:
             self._finish(consumer, offset, fate)
+        self._all_back()
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -174,6 +176,7 @@ class Unacked:
                 self._settle(tag & self._mask, fate)
             if tag == self.base or self.count == 0:
                 self._advance()
+            self._all_back()
             return 1
         settled: cython.int = 0
         last: cython.longlong = tag if tag else self.head - 1
@@ -185,6 +188,7 @@ class Unacked:
             settled += self._settle(self.base & self._mask, fate)
             self.base += 1
         self._advance()
+        self._all_back()
         return settled
 
     @cython.cfunc
@@ -210,11 +214,22 @@ class Unacked:
             consumer.queue.acknowledge(offset)
         elif fate == BACK:
             consumer.queue.requeue(offset)
+            self._back[consumer.queue] = None
         elif fate == RETURNED:
             consumer.queue.give_back(offset)
+            self._back[consumer.queue] = None
         else:
             consumer.queue.reject(offset)
         consumer.release()
+
+    @cython.cfunc
+    def _all_back(self):
+        """What the settlement gave back is all back."""
+        if self._back:
+            back, self._back = self._back, {}
+            for item in back:
+                source: Source = item
+                source.all_back()
 
     @cython.cfunc
     def _advance(self):

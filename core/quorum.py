@@ -110,6 +110,7 @@ class QuorumQueue(LoggedQueue):
             self.counts.waited(offset)
             self.delayed -= 1
             self._again(offset)
+        self.all_back()
         if self._due.first() >= 0:
             self.wake_at(self, max(self._due.first(), now + 1))
         return LoggedQueue.expire(self)  # type: ignore[no-any-return]

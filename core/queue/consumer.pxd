@@ -8,6 +8,7 @@ cdef class Source(Servable):
     cpdef reject(self, long long offset)
     cpdef give_back(self, long long offset)
     cpdef requeue(self, long long offset)
+    cpdef all_back(self)
 
 
 cdef class Gate:

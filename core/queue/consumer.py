@@ -45,6 +45,10 @@ class Source(Servable):
         """As give_back(), but a client asked for it: what it was to do with the message failed."""
         raise NotImplementedError
 
+    @cython.ccall
+    def all_back(self):
+        """What is given back together is all back: only now may a queue find that it is too much."""
+
 
 @cython.cclass
 class Gate:

@@ -20,6 +20,7 @@ cdef class Queue(Bounded):
     cpdef int offer(self, Consumer consumer) except? -1
     cpdef give_back(self, long long offset)
     cpdef requeue(self, long long offset)
+    cpdef all_back(self)
     cdef _again(self, long long offset)
     cpdef wake(self, Consumer consumer)
     cdef int _serve_parked(self, int budget) except? -1

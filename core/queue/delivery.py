@@ -191,6 +191,12 @@ class Queue(Bounded):
         """As give_back(), but a client asked for it."""
         self.give_back(offset)
 
+    @cython.ccall
+    def all_back(self):
+        """See Source. As in RabbitMQ's requeue, heads go before a consumer is offered any."""
+        if self.limits is not None and not self.limits.refusing:
+            self._drop_heads()
+
     @cython.cfunc
     def _again(self, offset: cython.longlong):
         """What was taken is ready again."""
@@ -205,8 +211,6 @@ class Queue(Bounded):
         self.ready += 1
         if self.limits is not None:
             self.limits.give_back(offset)
-            if not self.limits.refusing:
-                self._drop_heads()
         if not self.active and (self.ring.available or self._parked or self._expiring):
             self.turn.activate(self)
 

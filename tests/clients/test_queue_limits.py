@@ -147,6 +147,22 @@ def test_what_comes_back_to_a_full_queue_is_the_first_to_go(channel, declare, pu
     assert drain(channel, queue) == [b"2", b"3"]
 
 
+def test_all_that_one_nack_brings_back_is_there_before_the_first_goes(connection, channel, declare, publish):
+    queue = declare({"x-max-length-bytes": 100})
+    inbox, reading = Inbox(), connection.channel()
+    tag = reading.basic_consume(queue, inbox)
+    publish(queue, [b"a" * 10, b"b" * 60])
+    inbox.wait(connection, 2)
+    reading.basic_nack(inbox.tags[0])
+    inbox.wait(connection, 3)
+    assert inbox.bodies[2] == b"a" * 10, "the older message has the later tag"
+    reading.basic_cancel(tag)
+    publish(queue, [b"c" * 60])
+    reading.basic_nack(0, multiple=True)
+    pump(connection, lambda: depth(reading, queue) == 1)
+    assert drain(channel, queue) == [b"c" * 60]
+
+
 def test_a_consumer_gets_what_a_queue_of_length_0_cannot_hold(connection, channel, declare, publish):
     queue = declare({"x-max-length": 0})
     inbox, reading = Inbox(), connection.channel()

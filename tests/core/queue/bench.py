@@ -101,6 +101,7 @@ class Taker(Consumer):
 
     def settle(self, offset, requeue=False):
         (self.queue.give_back if requeue else self.queue.acknowledge)(offset)
+        self.queue.all_back()
         self.release()
 
     @property
