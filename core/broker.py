@@ -294,7 +294,7 @@ class Broker:
                 read_keys(queue, partial(read_chunk, self._disk.store), self._disk.files.read)
             if isinstance(queue, DelayedQueue):
                 self.delays.restored(queue, partial(read_chunk, self._disk.store))
-            elif queue.ready:
+            elif queue.ready or queue.delayed:
                 self.cold.expire(queue)
 
     def _make_queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Any:

@@ -343,11 +343,13 @@ class DeadLetters(Servable):
         self._go_on(lane)
 
     def _brought(self, lane: Lane) -> None:
-        """A transient queue's letter is in memory, or lost."""
+        """A transient queue's letter is in memory, or lost. It is taken at once: it need not stay there."""
         queue, offset = lane.queue, lane.offset(0) if lane.count else -1
         if offset >= 0 and queue.held.is_lost(offset):
             self._give_up(lane, LookupError("spill/ did not give it back"))
             queue.settle(offset)
+        elif offset >= 0:
+            lane.ahead = {offset: queue.message_at(offset)}
         self._go_on(lane)
 
     def _fetch(self, lane: Lane, units: list[tuple[int, int]], offsets: list[int]) -> None:

@@ -142,8 +142,8 @@ class Bounded(Expiring):
     @cython.cfunc
     @cython.exceptval(-1)
     def _at_hand(self, offset: cython.longlong) -> cython.bint:
-        """Whether the unit, or a transient queue's message, is in memory; else it is asked for, and the queue's turn
-        comes when it is. What is lost has no size."""
+        """Whether the unit, or a transient queue's message, is in memory; else it is asked for, and what needs it goes
+        on when it is. What is lost has no size."""
         if not self.durable:
             if self.held.holds(offset) or self.held.is_lost(offset):
                 return True
@@ -157,9 +157,16 @@ class Bounded(Expiring):
         return False
 
     def _chunk_loaded(self) -> None:
-        if not self.stopped:  # else it does not come
-            self._loading = False
-            self.turn.activate(self)
+        """What was asked for is used here and now: until the queue's turn it may have left memory again, to be read
+        again and again while the disk is slow and memory short."""
+        if self.stopped:  # it did not come
+            return
+        self._loading = False
+        if self.overtaking is not None:
+            self.expire()
+        if self.limits is not None:
+            self._keep_within()
+        self.turn.activate(self)
 
     @cython.cfunc
     def _let_go(self):

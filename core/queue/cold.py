@@ -53,6 +53,7 @@ class ColdReads:
         self._spill = spill
         self.reads = self.chunks = 0
         self._stopped: list[Any] = []
+        self._awaited: set[Any] = set()  # queues whose head is on its way, so that it expires
 
     @property
     def failed(self) -> int:
@@ -68,8 +69,13 @@ class ColdReads:
         if not queue.ready or queue.stopped:
             return
         head = queue.head()
-        if head >= 0 and self._is_cold(queue, head):
-            self.bring(queue, head, partial(self.expire, queue))
+        if head >= 0 and queue not in self._awaited and self._is_cold(queue, head):
+            self._awaited.add(queue)
+            self.bring(queue, head, partial(self._go_on, queue))
+
+    def _go_on(self, queue: Any) -> None:
+        self._awaited.remove(queue)
+        self.expire(queue)
 
     def _is_cold(self, queue: Any, offset: int) -> bool:
         """Whether bring() is needed to know when the message at a ready offset expires."""

@@ -90,8 +90,8 @@ class Expiring(Stock):
             code: cython.longlong = self.expiry_of(self._first())
             if code > 0:
                 self.wake_at(self, code)
-            elif code < 0 and not self.durable:
-                self.wake_at(self, self.turn.clock.ms)  # it is in spill/, or lost
+            elif code < 0 and not self.reading:
+                self.wake_at(self, self.turn.clock.ms)  # its chunk is in the store, it is in spill/, or lost
             if self.overtaking is not None and self.overtaking.first() >= 0:
                 self.wake_at(self, self.overtaking.first())
         elif self.unacked == 0 and self.burying == 0 and self.delayed == 0:

@@ -201,8 +201,8 @@ class Stock(Source):
     @cython.cfunc
     @cython.exceptval(-1)
     def _sized(self, offset: cython.longlong) -> cython.bint:
-        """Whether _body_size() can tell what is not the head; if it must, its chunk of the index is asked for, and the
-        queue's turn comes when it is there."""
+        """Whether _body_size() can tell what is not the head; if it must, its chunk of the index is asked for, and
+        this goes on when it is there."""
         return True
 
     @cython.cfunc

@@ -123,3 +123,20 @@ def test_messages_expire_although_their_chunks_are_not_in_memory():
     assert len(world.queue("q").index.loaded_chunks()) < 8
     world.run(101)
     assert world.queue("q").ready == 0 and world.queue("q").expired == 5000
+
+
+def test_messages_that_came_back_expire_although_their_chunks_are_not_in_memory():
+    world = World().boot()
+    queue = world.declare("q", arguments={"x-message-ttl": 2000})
+    for _ in range(7 * 512):
+        world.publish("", "q")
+    world.run(0.1)
+    slow = world.take("q", 600)  # it holds what is in front of them
+    others = world.take("q", 7 * 512)
+    world.checkpoint()
+    world.run(2)
+    assert len(slow.got) + len(others.got) == queue.unacked == 7 * 512 and not queue.index.loaded(600)
+    for offset, _, _ in others.got:
+        queue.give_back(offset)
+    world.run(0.5)
+    assert (queue.ready, queue.expired, queue.unacked) == (0, 7 * 512 - 600, 600)

@@ -3,6 +3,7 @@
 import pytest
 
 from core.queue.index import FOUND
+from core.queue.spill import Bounds
 from core.state.records import QUEUE
 from protocols.amqp.properties import decode_properties
 from tests.core.queue.bench import bytes_held
@@ -160,6 +161,36 @@ def test_letters_of_a_transient_queue_leave_its_memory(world):
     reject(world, "q", 2)
     world.run()
     assert bytes_held(world.queue("q")) == 0 and bodies(world, "dead") == [b"0", b"1"]
+
+
+def test_letters_of_a_transient_queue_are_read_once_though_they_may_not_stay_in_memory(world):
+    table = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    world.declare("q", durable=False, arguments=table)
+    world.declare("dead")
+    spill, cold = world.broker.spill, world.broker.cold
+    spill.room.limit, spill.bounds = 0, Bounds(hot=((1, 1), (1, 1)), least_bytes=(1, 1), kept_ms=0)
+    queue = world.queue("q")
+    for number in range(6):
+        world.publish("", "q", b"%d" % number)
+        spill.look()
+        world.run(0.1)
+    taken = world.take("q", 6)
+
+    def go_away():
+        queue.held.evict(queue.held.chunk_at(0), -1, -1)
+        assert not any(queue.held.holds(offset) for offset in range(queue.cursor.floor, 6))
+
+    for _ in range(6):
+        spill.look()
+        world.run(0.1)
+    go_away()
+    asked, bring = [], cold.bring
+    cold.bring = lambda queue, offset, done: (asked.append(offset), bring(queue, offset, lambda: (done(), go_away())))
+    for offset, _, _ in taken.got[:5]:
+        queue.reject(offset)
+    world.run()
+    assert bodies(world, "dead") == [b"0", b"1", b"2", b"3", b"4"]
+    assert asked and len(asked) == len(set(asked))
 
 
 def test_a_cycle_without_a_rejection_ends_in_the_queue_for_cycles(world):

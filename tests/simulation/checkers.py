@@ -10,13 +10,13 @@ from core.queue.index import ABSENT, CHUNK_BYTES, FOUND, NOT_LOADED
 from core.state.records import BindingFact, ExchangeFact, QueueFact
 from core.state.snapshot import read_chunk
 from tests.simulation.clients import body_of
+from tests.simulation.expiry import check_expired
 from tests.simulation.model import Model, ModelQueue, Violation
 from tests.simulation.queues import LATE_MS
 from tests.simulation.retries import check_counts, check_waiting
 from tests.simulation.streams import check_stream
 
 Contents = dict[int, bytes | None]  # queue offset -> body of what is not settled; None = it was not looked at
-EXPIRING_MAX = 1000  # with fewer on their way nothing holds expiry up
 SEGMENTS_KEPT = 6  # beside what is live: the youngest, and those that are too much work for what they would free
 FACT_BYTES_KEPT = 1024  # facts that are older than everything else are stated anew when that frees twice as much
 LOOKED_AT = 300  # of a long queue the first so many bodies are read, and each 16th
@@ -31,7 +31,7 @@ def check_running(life: Any, model: Model) -> None:
     for name, queue in queues.items():
         known = model.now.queues[name]
         if not known.stream_bytes and not _timer_is_due(life):
-            _check_expired(queue, known, life.clock.ms)
+            check_expired(queue, known, life.reads, life.clock.ms)
             check_waiting(queue, known, life.clock.ms)
         _check_queue(queue, known, model, life.clock.ms)
     waiting = 0 if model.now.hidden is None else len(model.now.hidden.units)
@@ -85,17 +85,6 @@ def _timer_is_due(life: Any) -> bool:
     """Whether what is due is dropped as soon as the loop goes on: it came back just now."""
     schedule = life.broker.schedule
     return schedule._timer is not None and schedule._timer_ms <= life.clock.ms
-
-
-def _check_expired(queue: Any, known: ModelQueue, clock_ms: int) -> None:
-    """What is overdue is not ready, wherever it lies, but for what waits for the disk or for dead letters to leave."""
-    ready = known.ready()
-    overdue = sum(1 for offset in ready if 0 < known.units[offset].expires_ms < clock_ms - LATE_MS)
-    if queue.ready <= len(ready) - overdue or queue.burying >= EXPIRING_MAX:
-        return
-    head = queue.head()
-    if queue.held.holds(head) if not queue.durable else queue.index.find(head) == FOUND:
-        raise Violation(f"{known.name}: {queue.ready} are ready of {len(ready)}, but {overdue} have expired")
 
 
 def check_front(life: Any) -> None:

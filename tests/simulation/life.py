@@ -115,11 +115,13 @@ class Life:
 
     observe()  has the simulation see what entered queues that it did not fill itself
     entered    publisher over AMQP -> number of its last message that is in its queue
+    reads      what of its queues is under way
     copied     how many records retention had copied when streams were looked at
     """
 
     observe: Callable[[], None]
     entered: dict[str, int]
+    reads: Any = None
     copied = 0
 
     def __init__(self, world: World, random: Random):

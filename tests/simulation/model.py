@@ -130,6 +130,8 @@ class Model:
         """It came back, since a client asked or has gone: ready again, or, in a quorum queue, waiting, or given up when
         that saw it too often."""
         queue.unacked.discard(offset)
+        if offset in queue.units:
+            queue.units[offset].back_ms = clock_ms
         if queue.limit is None or not self.lives(queue):
             return
         unit = queue.units[offset]

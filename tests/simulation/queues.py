@@ -15,10 +15,10 @@ class Violation(AssertionError):
 
 class Unit:
     """One message in one queue. expires_ms 0 = never; level = its priority here; delivered = some consumer was given
-    it, in whatever life of the broker; fresh = it was stored in this one; count = how often it came back; address = of
-    a delayed one, (exchange, key): expires_ms is when it is due."""
+    it, in whatever life of the broker; fresh = it was stored in this one; count = how often it came back, back_ms =
+    when it last did; address = of a delayed one, (exchange, key): expires_ms is when it is due."""
 
-    __slots__ = ("address", "body", "count", "delivered", "expires_ms", "fresh", "level")
+    __slots__ = ("address", "back_ms", "body", "count", "delivered", "expires_ms", "fresh", "level")
 
     def __init__(self, body: bytes, expires_ms: int, level: int):
         self.body = body
@@ -26,6 +26,7 @@ class Unit:
         self.level = level
         self.count, self.address = 0, (b"", b"")
         self.delivered, self.fresh = False, True
+        self.back_ms = 0
 
 
 @dataclass

@@ -23,6 +23,7 @@ def _waited(queue: Any, known: ModelQueue, clock_ms: int) -> None:
             if due_ms > clock_ms:
                 raise Violation(f"{known.name}: offset {offset} waits no more, {due_ms - clock_ms} ms too early")
             del known.waiting[offset]
+            known.units[offset].back_ms = clock_ms
     if waits != known.waiting:
         raise Violation(f"{known.name}: {waits} wait, {known.waiting} expected")
 

@@ -13,6 +13,7 @@ from tests.simulation import checkers
 from tests.simulation.bounded import trimmed
 from tests.simulation.clients import body_of
 from tests.simulation.disk import Crash
+from tests.simulation.expiry import Reads
 from tests.simulation.life import Life, World, draw_kept, draw_sizes
 from tests.simulation.model import Model, Violation
 from tests.simulation.records import watch_delays, watch_letters
@@ -92,6 +93,8 @@ class Simulation:
         self.durable = tail
         self._watch_turns()
         self._watch_deletions()
+        self.life.reads = Reads(self.life, self.model)
+        self.life.reads.watch()
         watch_letters(self.life, self.model)
         watch_delays(self.life, self.model)
         self.workload = Workload(self.life, self.model, self.random, self.names)

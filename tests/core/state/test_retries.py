@@ -141,6 +141,19 @@ def test_what_is_due_before_its_place_is_reached_after_a_restart_is_delivered_in
     assert bodies(world) == [b"0", b"1", b"2", b"3"]
 
 
+@pytest.mark.parametrize("state_lost", [True, False])
+def test_what_waited_and_expired_before_the_start_is_gone_at_once_whatever_the_start_knew_of_it(state_lost):
+    world = World().boot()
+    declare(world, 1, x_message_ttl=2000)
+    requeue(world, take(world)[0])
+    world.run(0.1)
+    world.checkpoint()
+    world.crash(state_lost)
+    world.now += 10
+    queue = world.boot().queue("q")
+    assert numbers(queue) == (0, 0, 0) and queue.cursor.floor == 1
+
+
 def test_a_wait_that_was_over_before_the_start_is_over():
     world = World().boot()
     queue = declare(world, 1)
