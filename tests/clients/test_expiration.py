@@ -94,8 +94,12 @@ def test_an_expiration_of_zero_behind_others_is_never_seen(connection, channel, 
     assert [each.body for each in drain(channel, name)] == [b"0"]
     inbox = Inbox()
     channel.basic_consume(name, inbox, auto_ack=True)
-    publish(name, [0])
-    assert inbox.wait(connection, 1) == [b"0"], "to who is waiting it is delivered"
+    for _ in range(100):  # unless the clock goes on before the queue's turn comes: a busy machine
+        publish(name, [0])
+        connection.process_data_events(0.05)
+        if inbox.bodies:
+            break
+    assert inbox.bodies == [b"0"], "to who is waiting it is delivered"
 
 
 @pytest.mark.ours
