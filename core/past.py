@@ -15,7 +15,8 @@ from core.log.sieve import exchange_prefix
 from core.queue.replays import Replays
 from core.routing.exchange import DELAYED_TYPE
 from core.state.exchange_past import ExchangePast, Filter
-from core.state.queue_past import FIRST, OFFSET, TIME, Ports, QueuePast
+from core.state.log_past import Ports
+from core.state.queue_past import FIRST, OFFSET, TIME, QueuePast
 
 
 def make_past(

@@ -144,20 +144,8 @@ class KeySieve(BlockWalk):
         """Look at all records of a block whose first byte lies at log offset `start`, where a record begins."""
         most: cython.Py_ssize_t = len(block) // MIN_BYTES
         room = array("q", bytes(16 * (most + KEYS_MAX)))
-        out: cython.p_longlong
-        if cython.compiled:
-            view: cython.longlong[::1] = room
-            out = cython.address(view[0])
-        else:
-            out = room
-        b: cython.p_uchar = block
-        n: cython.Py_ssize_t = len(block)
-        offset: cython.ulonglong = start
-        why: cython.int
-        self._at = self._size = self._count = 0
         self._count_max = max(most, 1)
-        with cython.nogil:
-            why = self._walk(b, n, offset, out)
+        why: cython.int = self._search(block, start, room)
         entries = array("Q")
         entries.frombytes(memoryview(room)[: 2 * self._count].tobytes())
         return Keys(entries, start, start + self._at, why, self._size)

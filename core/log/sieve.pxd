@@ -1,6 +1,7 @@
 cdef class BlockWalk:
     cdef Py_ssize_t _at, _size, _count, _count_max
     cdef unsigned long long _offset
+    cdef int _search(self, bytes block, unsigned long long start, object room) except? -9
     cdef int _walk(self, unsigned char* b, Py_ssize_t n, unsigned long long start, long long* found) noexcept nogil
     cdef bint _look(self, unsigned char* b, Py_ssize_t at, long long* found) noexcept nogil
     cdef void _take(self, int kind, unsigned char* b, Py_ssize_t at, Py_ssize_t properties_at, long long* found) noexcept nogil

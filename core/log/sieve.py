@@ -129,6 +129,25 @@ class BlockWalk:
         self._offset = 0
 
     @cython.cfunc
+    @cython.exceptval(-9)
+    def _search(self, block: bytes, start: cython.ulonglong, room: object) -> cython.int:
+        """_walk() a block whose first byte lies at log offset `start`, without Python's lock; what is wanted goes into
+        room, an array of i64."""
+        found: cython.p_longlong
+        if cython.compiled:
+            view: cython.longlong[::1] = room
+            found = cython.address(view[0])
+        else:
+            found = room
+        b: cython.p_uchar = block
+        n: cython.Py_ssize_t = len(block)
+        why: cython.int
+        self._at = self._size = self._count = 0
+        with cython.nogil:
+            why = self._walk(b, n, start, found)
+        return why
+
+    @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
     def _walk(
@@ -227,19 +246,7 @@ class Sieve(BlockWalk):
     def sift(self, block: bytes, start: int) -> Sifted:
         """Look at all records of a block whose first byte lies at log offset `start`, where a record begins."""
         room = array("q", bytes(8 * PLACE_FIELDS * (len(block) // MIN_BYTES + 1)))
-        found: cython.p_longlong
-        if cython.compiled:
-            view: cython.longlong[::1] = room
-            found = cython.address(view[0])
-        else:
-            found = room
-        b: cython.p_uchar = block
-        n: cython.Py_ssize_t = len(block)
-        offset: cython.ulonglong = start
-        why: cython.int
-        self._at = self._size = self._count = 0
-        with cython.nogil:
-            why = self._walk(b, n, offset, found)
+        why: cython.int = self._search(block, start, room)
         return Sifted(block, start, room[: PLACE_FIELDS * self._count], start + self._at, why, self._size)
 
     @cython.cfunc

@@ -1,12 +1,10 @@
 from core.log.view cimport View
 from core.message cimport Message
-from core.queue.replays cimport Replay
+from core.state.log_past cimport LogPast
 
 
-cdef class ExchangePast(Replay):
-    cdef readonly object scan
-    cdef object _ports, _filter, _vhost, _found
-    cdef Py_ssize_t _at
+cdef class ExchangePast(LogPast):
+    cdef object _filter, _vhost
     cdef long long _from_offset
     cdef readonly bint ended
     cdef View _view

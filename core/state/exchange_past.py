@@ -17,16 +17,16 @@ from core.log.scans import Scan
 from core.log.sieve import PLACE_FIELDS, Sieve, exchange_prefix
 from core.routing.exchange import ANY_KEY, Binding, comparable_fields
 from core.routing.exchange import Exchange as ExchangeTable
-from core.state.queue_past import COMMIT_MS, Ports
+from core.state.log_past import Ports
 
 if cython.compiled:
     from cython.cimports.core.log.view import View
     from cython.cimports.core.message import Message
-    from cython.cimports.core.queue.replays import Replay
+    from cython.cimports.core.state.log_past import LogPast
 else:
     from core.log.view import View
     from core.message import Message
-    from core.queue.replays import Replay
+    from core.state.log_past import LogPast
 
 logger = logging.getLogger(__name__)
 
@@ -58,18 +58,16 @@ class Filter:
 
 @cython.final
 @cython.cclass
-class ExchangePast(Replay):
+class ExchangePast(LogPast):
     """deliver() gets log offsets. At the end its consumer's nothing() is called, and `ended` is true."""
 
     def __init__(self, replays: Any, vhost: Any, exchange: str, wanted: Filter | None, ports: Ports):
-        Replay.__init__(self, replays, f"exchange '{exchange}' in vhost '{vhost.name}'")
-        self._ports = ports
+        LogPast.__init__(self, replays, f"exchange '{exchange}' in vhost '{vhost.name}'", ports)
         self._vhost = vhost
         self._filter = wanted
         prefix = exchange_prefix(vhost.name_bytes, exchange.encode())
-        self.scan = Scan(self, Sieve(0, prefix), ports.first(), ports.log.appended)
-        self._found = None
-        self._at = 0
+        self._limit = ports.log.appended
+        self.scan = Scan(self, Sieve(0, prefix), ports.first(), self._limit)
         self._from_offset = 0
         self.ended = False
         self._view = View()
@@ -83,20 +81,7 @@ class ExchangePast(Replay):
     def place_since(self, prefix: bytes, ms: int) -> None:
         """Begin with the first message that was stored at `ms` or later."""
         self.scan.sieve = Sieve(0, prefix, ms)
-        self.reading = True
-        self._ports.scans.seek(ms, self._sought)
-
-    def _sought(self, result: Any) -> None:
-        if not self.closed:
-            if not isinstance(result, Exception):  # else the segment it looked at has gone, or the scan will say why
-                self.scan.at = result
-            self.arrived()
-
-    def close(self) -> None:
-        """See Replay.close."""
-        Replay.close(self)
-        self._ports.scans.cancel(self.scan)
-        self._found = None
+        self._seek(ms)
 
     @cython.ccall
     def message(self) -> Message:
@@ -114,9 +99,8 @@ class ExchangePast(Replay):
                 self.offset = log_offset
                 return message
         self._found = None
-        if self.scan.at < self.scan.upto:
-            self.reading = True
-            self._ports.scans.ask(self.scan)
+        if self.scan.at < self._limit:
+            self._ask()
         else:
             self.ended = True
             self.close()
@@ -138,20 +122,3 @@ class ExchangePast(Replay):
         if self._filter is not None and not self._filter.matches(message):
             return None
         return message
-
-    def sifted(self, found: Any) -> None:
-        """See core.log.scans.Reader."""
-        if found is None and self.scan.at < self.scan.upto:  # what is left is not committed yet
-            self._ports.at(self._ports.clock.ms + COMMIT_MS, self._again)
-            return
-        self._found, self._at = found, 0
-        self.arrived()
-
-    def _again(self) -> None:
-        if not self.closed:
-            self._ports.scans.ask(self.scan)
-
-    def failed(self, error: Exception) -> None:
-        """See core.log.scans.Reader."""
-        logger.error("replay ended: the log cannot be read", extra={"reader": self.title, "error": str(error)})
-        self.end()

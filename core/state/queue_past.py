@@ -11,9 +11,8 @@ made of it never count twice: a queue's offsets only grow along the log, but for
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import cython
 
@@ -22,15 +21,16 @@ from core.log.scans import Scan
 from core.log.sieve import PLACE_FIELDS, Sieve
 from core.log.view import decode_message
 from core.state.checkpoint import near_chunks
+from core.state.log_past import Ports
 
 if cython.compiled:
     from cython.cimports.core.message import Message
     from cython.cimports.core.queue.index import Index
-    from cython.cimports.core.queue.replays import Replay
+    from cython.cimports.core.state.log_past import LogPast
 else:
     from core.message import Message
     from core.queue.index import Index
-    from core.queue.replays import Replay
+    from core.state.log_past import LogPast
 
 logger = logging.getLogger(__name__)
 
@@ -39,50 +39,24 @@ AHEAD_UNITS = cython.declare(cython.int, 256)
 AHEAD_BYTES = cython.declare(cython.longlong, 1 << 20)
 CHUNK_UNITS = cython.declare(cython.longlong, 512)
 SKIPPED_AT_ONCE = cython.declare(cython.int, 512)
-COMMIT_MS = 20  # within that what is appended is on its way to the disk (core/handover.py)
 OFFSET_MAX = (1 << 63) - 1
-
-
-class Ports(NamedTuple):
-    """What a queue's past is read with.
-
-    log, tail               CommitLog, Tail
-    scans                   core.log.scans.Scans
-    fetch(units, done)      Reader.fetch
-    read_chunk(queue id, number, done=)   done(a stored chunk of an index, None or Exception)
-    at(ms, callback)        a timer, ms of the clock's epoch
-    first()                 where the log begins
-    clock                   the broker's
-    """
-
-    log: Any
-    tail: Any
-    scans: Any
-    fetch: Callable[..., None]
-    read_chunk: Callable[..., None]
-    at: Callable[[int, Callable[[], None]], Any]
-    first: Callable[[], int]
-    clock: Any
 
 
 @cython.final
 @cython.cclass
-class QueuePast(Replay):
+class QueuePast(LogPast):
     """next: the queue offset that is looked for; scanning: in the log, not in the index."""
 
     def __init__(self, replays: Any, queue: Any, ports: Ports):
-        Replay.__init__(self, replays, f"queue '{queue.name}' in vhost '{queue.vhost.decode()}'")
+        LogPast.__init__(self, replays, f"queue '{queue.name}' in vhost '{queue.vhost.decode()}'", ports)
         self.queue = queue
         self._index = queue.index
         self._tail = ports.tail
-        self._ports = ports
         self.next = 0
         self._since_ms = 0
-        self._upto = self._limit = self._end = self._young = 0
+        self._upto = self._end = self._young = 0
         self.scanning = self._from_back = False
         self._segment = 0
-        self._found = None
-        self._at = 0
         self._ahead = {}
 
     @property
@@ -109,16 +83,9 @@ class QueuePast(Replay):
         else:
             self._begin_scan(self.queue.cursor.floor)
         if kind == TIME:
-            self.reading = True
-            self._ports.scans.seek(value, self._sought)
+            self._seek(value)
         elif self.scanning and self._from_back:
             self._scan_segment(self._ports.log.committed - 1)
-
-    def _sought(self, result: Any) -> None:
-        if not self.closed:
-            if not isinstance(result, Exception):  # else the segment it looked at has gone, or the scan will say why
-                self.scan.at = result
-            self.arrived()
 
     def hold(self) -> None:
         """Have the index keep what is still to be read from it, by this replay and others of the queue."""
@@ -133,9 +100,8 @@ class QueuePast(Replay):
 
     def close(self) -> None:
         """See Replay.close."""
-        Replay.close(self)
-        self._ports.scans.cancel(self.scan)
-        self._found, self._ahead = None, {}
+        LogPast.close(self)
+        self._ahead = {}
         if not self.queue.deleted:
             self.hold()
 
@@ -203,8 +169,7 @@ class QueuePast(Replay):
                 self._at += 3
         self._found = None
         if self.scan.at < self._limit:
-            self.reading = True
-            self._ports.scans.ask(self.scan)
+            self._ask()
         elif not self._from_back or not self._segment_before():
             self._end_scan(self._end)
         return None
@@ -226,25 +191,6 @@ class QueuePast(Replay):
             except LogCorrupt as error:
                 self._unreadable(unit, error)
         return message
-
-    def sifted(self, found: Any) -> None:
-        """See core.log.scans.Reader."""
-        if found is None:  # what it is to find is not committed yet
-            if self.scan.at < self._limit:
-                self._ports.at(self._ports.clock.ms + COMMIT_MS, self._again)
-                return
-        else:
-            self._found, self._at = found, 0
-        self.arrived()
-
-    def _again(self) -> None:
-        if not self.closed:
-            self._ports.scans.ask(self.scan)
-
-    def failed(self, error: Exception) -> None:
-        """See core.log.scans.Reader."""
-        logger.error("replay ended: the log cannot be read", extra={"reader": self.title, "error": str(error)})
-        self.end()
 
     # -- in the index
 
