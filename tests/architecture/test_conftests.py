@@ -33,3 +33,11 @@ def test_the_hook_marks_the_tests_of_its_folder_only(folder, monkeypatch):
     outside = Item(TESTS / "core" / folder / "test_a.py")
     conftest.pytest_collection_modifyitems(config, [inside, deeper, outside])
     assert (inside.marks, deeper.marks, outside.marks) == (["timeout", "skip"], ["timeout", "skip"], [])
+
+
+def test_folders_that_take_long_go_first_and_files_stay_together():
+    conftest = importlib.import_module("tests.conftest")
+    paths = [TESTS / name for name in ("clients/a.py", "core/a.py", "core/b.py", "crash/a.py", "crash/b.py", "z/a.py")]
+    items = [Item(path) for path in paths]
+    conftest.pytest_collection_modifyitems(items)
+    assert [item.path for item in items] == [paths[at] for at in (3, 4, 0, 1, 2, 5)]

@@ -58,11 +58,21 @@ def depth(channel, queue: str) -> int:
 
 
 def fill(channel, queue: str, bodies, **properties) -> None:
-    """Publish each body to the queue and return when all are confirmed."""
+    """Publish each body to the queue, each confirmed before the next."""
     confirming = channel.connection.channel()
     confirming.confirm_delivery()
     for body in bodies:
         confirming.basic_publish("", queue, body, pika.BasicProperties(**properties))
+    confirming.close()
+
+
+def pour(channel, queue: str, bodies: list[bytes], **properties) -> None:
+    """Publish all to the queue and wait for the last one's confirm: what a queue takes it takes in order."""
+    confirming = channel.connection.channel()
+    for body in bodies[:-1]:
+        confirming.basic_publish("", queue, body, pika.BasicProperties(**properties))
+    confirming.confirm_delivery()
+    confirming.basic_publish("", queue, bodies[-1], pika.BasicProperties(**properties))
     confirming.close()
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from pika import spec
 
-from tests.clients.deliveries import Inbox, depth, drain, fill, pump
+from tests.clients.deliveries import Inbox, depth, drain, fill, pour, pump
 from tests.clients.raw import CAPABILITIES, encode_content
 
 
@@ -61,7 +61,7 @@ def test_equal_consumers_take_turns(connection, channel, queue):
 
 
 def test_a_waiting_backlog_goes_to_a_new_consumer_in_order(connection, channel, queue):
-    fill(channel, queue, [b"%d" % each for each in range(1000)])
+    pour(channel, queue, [b"%d" % each for each in range(1000)])
     inbox = Inbox()
     channel.basic_consume(queue, inbox, auto_ack=True)
     assert inbox.wait(connection, 1000) == [b"%d" % each for each in range(1000)]

@@ -4,7 +4,7 @@ import pika
 import pytest
 
 from tests.clients.broker import parameters, until
-from tests.clients.deliveries import Inbox, depth, drain, fill, pump
+from tests.clients.deliveries import Inbox, depth, drain, pour, pump
 from tests.clients.raw import RawConnection, encode_content, encode_method
 
 pytestmark = pytest.mark.ours
@@ -88,7 +88,7 @@ def test_a_message_in_many_queues_is_written_once(spilling, channel, name):
 def test_a_consumer_with_a_prefetch_gets_all_and_what_it_leaves_comes_back_first(spilling, connection, channel, name):
     channel.queue_declare(name)
     bodies = [body(number) for number in range(COUNT)]
-    fill(channel, name, bodies)
+    pour(channel, name, bodies)
     on_disk(spilling)
     leaving = connection.channel()
     leaving.basic_qos(prefetch_count=1500)
@@ -96,7 +96,7 @@ def test_a_consumer_with_a_prefetch_gets_all_and_what_it_leaves_comes_back_first
     leaving.basic_consume(name, first)
     first.wait(connection, 1500)
     leaving.basic_ack(first.got[700].method.delivery_tag)
-    fill(channel, name, [b"late"] * 600)  # what is unacknowledged may leave memory, too
+    pour(channel, name, [b"late"] * 600)  # what is unacknowledged may leave memory, too
     leaving.close()
     second = Inbox(ack=True)
     channel.basic_qos(prefetch_count=20)
@@ -122,7 +122,7 @@ def test_what_expires_on_the_disk_is_a_dead_letter_in_order(spilling, channel, n
     channel.queue_declare(f"{name}.dead")
     dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dead"}
     channel.queue_declare(name, arguments={"x-message-ttl": 1500, **dead})
-    fill(channel, name, [b"%d" % number for number in range(COUNT)])
+    pour(channel, name, [b"%d" % number for number in range(COUNT)])
     on_disk(spilling)
     until(lambda: depth(channel, f"{name}.dead") == COUNT, 20)
     assert depth(channel, name) == 0
@@ -136,7 +136,7 @@ def test_what_expires_on_the_disk_is_a_dead_letter_in_order(spilling, channel, n
 def test_length_limits_drop_the_head_that_is_on_the_disk(spilling, channel, name, limit):
     channel.queue_declare(name, arguments=limit)
     bodies = [b"%010d" % number for number in range(COUNT)]
-    fill(channel, name, bodies)
+    pour(channel, name, bodies)
     assert [each.body for each in drain(channel, name)] == bodies[-1200:]
     nothing_left(spilling)
 
@@ -144,7 +144,7 @@ def test_length_limits_drop_the_head_that_is_on_the_disk(spilling, channel, name
 def test_purge_and_deletion_free_what_is_on_the_disk(spilling, channel, name):
     for end in (lambda queue: channel.queue_purge(queue), lambda queue: channel.queue_delete(queue)):
         channel.queue_declare(name)
-        fill(channel, name, [bytes(200)] * COUNT)
+        pour(channel, name, [bytes(200)] * COUNT)
         on_disk(spilling, COUNT // 2)
         assert end(name).method.message_count == COUNT
         nothing_left(spilling)
@@ -152,7 +152,7 @@ def test_purge_and_deletion_free_what_is_on_the_disk(spilling, channel, name):
 
 def test_an_exclusive_queue_goes_with_its_connection_and_its_files(spilling, channel, connection, name):
     channel.queue_declare(name, exclusive=True)
-    fill(channel, name, [bytes(200)] * COUNT)
+    pour(channel, name, [bytes(200)] * COUNT)
     on_disk(spilling, COUNT // 2)
     connection.close()
     nothing_left(spilling)

@@ -40,6 +40,16 @@ def other(tmp_path):
         broker.stop()
 
 
+@pytest.fixture(scope="module")
+def dumped(tmp_path_factory):
+    """A dump of what lay_in() leaves."""
+    broker = Broker(tmp_path_factory.mktemp("dumped"), *SMALL).start()
+    lay_in(broker)
+    broker.stop()
+    assert run("dump", broker.data, broker.folder / "all.jsonl")[0] == 0
+    return broker.folder / "all.jsonl"
+
+
 def command(name, data, file, *options):
     executable = str(Path(sys.executable).with_name("mqgateway"))
     settings = [word for setting in SMALL for word in ("--set", setting)]
@@ -195,13 +205,8 @@ def test_no_room_for_a_dump_or_a_restored_log(broker, other, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_restore_that_was_killed_is_told_and_can_only_be_done_again(broker, other, tmp_path, seed):
-    broker.start()
-    lay_in(broker)
-    broker.stop()
-    file = tmp_path / "all.jsonl"
-    assert run("dump", broker.data, file)[0] == 0
-    process = subprocess.Popen(command("restore", other.data, file), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_a_restore_that_was_killed_is_told_and_can_only_be_done_again(dumped, other, tmp_path, seed):
+    process = subprocess.Popen(command("restore", other.data, dumped), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     written = random.Random(seed).randrange(2 << 20)
     until(lambda: taken(other.data) >= written or process.poll() is not None, 30, "so much of the log")
     process.send_signal(signal.SIGKILL)
@@ -214,10 +219,10 @@ def test_a_restore_that_was_killed_is_told_and_can_only_be_done_again(broker, ot
             assert "mqgateway restore was interrupted here, run it again" in done.stderr
         code, text = verify(other.data)
         assert code == EX_CANTCREAT and "run it again" in text
-        assert run("restore", other.data, file)[0] == 0
+        assert run("restore", other.data, dumped)[0] == 0
     assert verify(other.data)[1]["messages"] == MESSAGES
     assert run("dump", other.data, tmp_path / "again.jsonl")[0] == 0
-    assert lines(tmp_path / "again.jsonl") == lines(file)
+    assert lines(tmp_path / "again.jsonl") == lines(dumped)
 
 
 def test_wherever_a_dump_is_killed_it_is_done_again_and_is_the_same(broker, tmp_path):
@@ -236,23 +241,19 @@ def test_wherever_a_dump_is_killed_it_is_done_again_and_is_the_same(broker, tmp_
     assert died > 4
 
 
-def test_wherever_a_restore_is_killed_it_is_done_again_and_ends_the_same(broker, other, tmp_path):
-    broker.start()
-    lay_in(broker)
-    broker.stop()
-    file, again = tmp_path / "all.jsonl", tmp_path / "again.jsonl"
-    assert run("dump", broker.data, file)[0] == 0
+def test_wherever_a_restore_is_killed_it_is_done_again_and_ends_the_same(dumped, other, tmp_path):
+    again = tmp_path / "again.jsonl"
     died = marked = 0
-    while commands.dies(died, *command("restore", other.data, file)[1:]):
+    while commands.dies(died, *command("restore", other.data, dumped)[1:]):
         died += 1
         if (other.data / "restoring").exists():
             marked += 1
             code, text = verify(other.data)
             assert code == EX_CANTCREAT and "mqgateway restore was interrupted here, run it again" in text
         if (other.data / "restoring").exists() or not (other.data / "commitlog").exists():
-            assert run("restore", other.data, file)[0] == 0
+            assert run("restore", other.data, dumped)[0] == 0
         assert verify(other.data)[0] == 0 and run("dump", other.data, again)[0] == 0
-        assert lines(again) == lines(file)
+        assert lines(again) == lines(dumped)
         again.unlink()
         shutil.rmtree(other.data)
     assert marked > 5 and died > marked

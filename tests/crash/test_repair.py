@@ -13,7 +13,7 @@ import pika
 import pytest
 
 from tests.clients.broker import Broker, parameters
-from tests.clients.deliveries import fill
+from tests.clients.deliveries import fill, pour
 from tests.crash import commands
 from tests.crash.load import contents
 from tests.crash.segments import records
@@ -80,12 +80,9 @@ def lay(broker):
         channel.confirm_delivery()
         for name in ("three", "gone"):
             channel.queue_declare(name, durable=True)
-            fill(
-                channel,
-                name,
-                [b"%s %d " % (name.encode(), number) + b"y" * 300 for number in range(200)],
-                delivery_mode=2,
-            )
+            for at in range(0, 200, 20):
+                bodies = [b"%s %d " % (name.encode(), number) + b"y" * 300 for number in range(at, at + 20)]
+                pour(channel, name, bodies, delivery_mode=2)
         for number in range(150):
             method, _, _ = channel.basic_get("three")
             if number % 3:
@@ -94,6 +91,20 @@ def lay(broker):
     left = {name: contents(broker.port, name) for name in ("one", "two", "three")}
     broker.stop()
     return left
+
+
+@pytest.fixture(scope="module")
+def laid(tmp_path_factory):
+    """A data directory after lay(), and what is in its queues: to be copied, laying it takes longer."""
+    broker = Broker(tmp_path_factory.mktemp("laid"), *SMALL).start()
+    return broker.data, lay(broker)
+
+
+@pytest.fixture
+def left(broker, laid):
+    """The test's broker, stopped, has a copy of it; what is in its queues."""
+    shutil.copytree(laid[0], broker.data)
+    return laid[1]
 
 
 def damage(data, seed, count):
@@ -110,9 +121,7 @@ def damage(data, seed, count):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_with_state_only_the_damaged_messages_are_lost(broker, seed):
-    broker.start()
-    left = lay(broker)
+def test_with_state_only_the_damaged_messages_are_lost(broker, left, seed):
     hit = damage(broker.data, seed, 1 + seed * 3)
     code, text = plan(broker.data)
     assert code == EX_DATAERR and "nothing was changed" in text, text
@@ -132,9 +141,7 @@ def test_with_state_only_the_damaged_messages_are_lost(broker, seed):
     assert plan(broker.data) == (0, f"{broker.data}: nothing to repair\n")
 
 
-def test_what_only_state_knows_is_said_anew(broker, tmp_path):
-    broker.start()
-    lay(broker)
+def test_what_only_state_knows_is_said_anew(broker, left, tmp_path):
     before = dump(broker.data, tmp_path / "before")
     for record in records(broker.data):
         if body(record) is None:
@@ -147,9 +154,7 @@ def test_what_only_state_knows_is_said_anew(broker, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
-def test_without_state_what_is_left_is_what_the_sound_records_say(broker, seed):
-    broker.start()
-    left = lay(broker)
+def test_without_state_what_is_left_is_what_the_sound_records_say(broker, left, seed):
     shutil.rmtree(broker.data / "state")
     stored = [each for each in map(body, records(broker.data)) if each is not None]
     hit = damage(broker.data, seed, 1 + (seed - 100) * 2)
@@ -169,9 +174,7 @@ def test_without_state_what_is_left_is_what_the_sound_records_say(broker, seed):
     )
 
 
-def test_the_broker_names_the_command_that_mends_what_it_refuses(broker):
-    broker.start()
-    lay(broker)
+def test_the_broker_names_the_command_that_mends_what_it_refuses(broker, left):
     shutil.rmtree(broker.data / "state")
     record = records(broker.data)[100]
     record.damage(60)
@@ -240,9 +243,7 @@ def test_offsets_go_on_behind_what_was_lost(broker):
     assert got == [*((number, b"%d" % number) for number in range(9)), (10, b"new")]
 
 
-def test_a_damaged_state_is_put_aside(broker, tmp_path):
-    broker.start()
-    left = lay(broker)
+def test_a_damaged_state_is_put_aside(broker, left, tmp_path):
     assert plan(broker.data) == (0, f"{broker.data}: nothing to repair\n")
     file = broker.data / STATE_FILE
     file.write_bytes(file.read_bytes()[:5000])
@@ -269,9 +270,7 @@ def test_what_it_refuses(broker, tmp_path):
     assert code == EX_CANTCREAT and "mqgateway restore was interrupted here, run it again" in text
 
 
-def test_no_room_for_what_is_saved_changes_nothing(broker):
-    broker.start()
-    lay(broker)
+def test_no_room_for_what_is_saved_changes_nothing(broker, left):
     for record in records(broker.data)[5:700]:
         record.damage(60)
     before = {path: path.read_bytes() for path in (broker.data / "commitlog").iterdir()}
@@ -285,9 +284,7 @@ def test_no_room_for_what_is_saved_changes_nothing(broker):
 
 
 @pytest.mark.parametrize("state", ["kept", "inside"])
-def test_wherever_it_is_killed_it_goes_on_and_ends_the_same(broker, tmp_path, state):
-    broker.start()
-    lay(broker)
+def test_wherever_it_is_killed_it_goes_on_and_ends_the_same(broker, left, tmp_path, state):
     found = records(broker.data)
     for number in (3, 10, 500, 501) if state == "kept" else (500, 501, len(found) - 1):
         found[number].damage(60)

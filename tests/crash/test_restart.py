@@ -10,7 +10,7 @@ import pytest
 from pika import spec
 
 from tests.clients.broker import Broker, parameters
-from tests.clients.deliveries import depth, drain, fill
+from tests.clients.deliveries import depth, drain, fill, pour
 from tests.clients.octets import ALL_PROPERTIES
 from tests.clients.raw import RawConnection, encode_content, encode_method
 
@@ -126,7 +126,7 @@ def test_what_is_not_durable_is_gone(channel, restart):
 
 def test_messages_come_back_in_order_and_settled_ones_do_not(channel, restart):
     channel.queue_declare("q", durable=True)
-    fill(channel, "q", [b"%d" % number for number in range(2000)], delivery_mode=2)
+    pour(channel, "q", [b"%d" % number for number in range(2000)], delivery_mode=2)
     tags = [channel.basic_get("q")[0].delivery_tag for _ in range(50)]
     channel.basic_ack(tags[39], multiple=True)
     channel.basic_reject(tags[45], requeue=False)

@@ -3,7 +3,7 @@
 import pika
 
 from tests.clients.broker import parameters, until
-from tests.clients.deliveries import fill
+from tests.clients.deliveries import pour
 
 
 def spilled(broker, queue):
@@ -11,7 +11,7 @@ def spilled(broker, queue):
     connection = pika.BlockingConnection(parameters(broker))
     channel = connection.channel()
     channel.queue_declare(queue)
-    fill(channel, queue, [bytes(1000)] * 2000)
+    pour(channel, queue, [bytes(1000)] * 2000)
     until(lambda: broker.metric("mq_spill_messages") > 500)
     return list((broker.data / "spill").iterdir())
 

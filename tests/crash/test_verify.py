@@ -10,7 +10,7 @@ import pika
 import pytest
 
 from tests.clients.broker import Broker, parameters, until
-from tests.clients.deliveries import fill
+from tests.clients.deliveries import pour
 from tests.crash.commands import run
 from tests.crash.load import Consumer, Producer, declare
 from tests.crash.segments import records
@@ -51,8 +51,8 @@ def lay_in(broker, count=800):
         for name, arguments in (("one", {}), ("two", {"x-queue-type": "quorum"})):
             channel.queue_declare(name, durable=True, arguments=arguments)
             channel.queue_bind(name, "logs", "#")
-        for at in range(0, count, 100):
-            fill(channel, "one", [b"%d" % number + b"x" * 2000 for number in range(at, at + 100)], delivery_mode=2)
+        for at in range(0, count, 20):
+            pour(channel, "one", [b"%d" % number + b"x" * 2000 for number in range(at, at + 20)], delivery_mode=2)
         channel.basic_publish("logs", "both", b"z" * 500, pika.BasicProperties(delivery_mode=2))
         for number in range(50):
             method, _, _ = channel.basic_get("one")

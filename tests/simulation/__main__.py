@@ -9,13 +9,13 @@ import core
 from tests.simulation.run import run_seed
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", default="1-100", help="a number, or first-last")
     parser.add_argument("--trace", action="store_true", help="show the stack of a failure")
     parser.add_argument("--plant", help="plant a bug of planted.py, and stop when it is found")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.plant:
         if not core.uncompiled_because:
             parser.error("--plant needs CORDUROY_PURE=1: compiled classes cannot be changed")
