@@ -18,7 +18,7 @@ IO_MODULES = {
     *("threading", "concurrent", "http", "urllib", "lmdb", "aiohttp", "uvloop", "fcntl", "mmap"),
 }
 CLOCKS = {"time", "random", "uuid"}  # time and chance are injected, so that a seed repeats a run
-NAMESRV_MAY_USE = ("protocols.remoting.frame", "protocols.remoting.headers", "protocols.remoting.codes")
+NAMESRV_MAY_USE = tuple(f"protocols.remoting.{name}" for name in ("frame", "fields", "headers", "codes", "fastjson"))
 ENTRY = ("core", "core.compiled")  # `import core` and what it runs: allowed everywhere
 
 
