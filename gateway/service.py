@@ -53,7 +53,7 @@ QUIET_SECONDS = 5.0
 TICK_SECONDS = 0.5
 STOP_SECONDS = 5.0  # for the last checkpoint
 CLOSE_SECONDS = 3.0  # what clients get to answer connection.close at a stop
-YOUNG_OBJECTS = 50_000  # allocations between two passes of the garbage collector: messages are not among them
+YOUNG_OBJECTS = 10_000  # allocations between two passes of the garbage collector: messages are not among them
 
 log = logging.getLogger("gateway")
 
@@ -257,7 +257,7 @@ class Service:
         gc.collect()
         gc.freeze()
         gc.enable()
-        gc.set_threshold(YOUNG_OBJECTS, 20, 50)
+        gc.set_threshold(YOUNG_OBJECTS, 10, 50)
         if self._ready_file:
             write_ready_file(self._ready_file, bound)
         log.info("listening", extra=bound)
