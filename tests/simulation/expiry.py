@@ -60,8 +60,11 @@ def overdue(known: ModelQueue, clock_ms: int, late_ms: int = 0) -> set[int]:
 
 
 def check_expired(queue: Any, known: ModelQueue, reads: Reads, clock_ms: int) -> None:
-    """What is overdue is not ready, wherever it lies, but for what is being read or waits for dead letters to leave."""
+    """What is overdue is not ready, wherever it lies, but for what is being read or waits for dead letters to leave.
+    What is read to be delivered (reading) is looked at as soon as it is there, too."""
     ready, late = known.ready(), overdue(known, clock_ms, LATE_MS)
-    if queue.ready <= len(ready) - len(late) or queue.burying >= EXPIRING_MAX or reads.under_way(queue):
+    if queue.ready <= len(ready) - len(late) or queue.burying >= EXPIRING_MAX:
+        return
+    if queue.reading or reads.under_way(queue):
         return
     raise Violation(f"{known.name}: {queue.ready} are ready of {len(ready)}, but {len(late)} have expired")

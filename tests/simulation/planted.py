@@ -6,9 +6,12 @@ Compiled classes cannot be changed, so `python -m tests.simulation --plant NAME`
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from errno import EIO
 from typing import Any
 
 from core.disk.files import SegmentFiles
+from core.disk.page_image import PageImage
 from core.log import recovery
 from core.log.view import BLANK
 from core.queue.cursor import Cursor
@@ -63,6 +66,18 @@ def stamp_ahead() -> None:
         honest(self, frozen, waiting)
 
     Checkpointer._write = write
+
+
+def sync_believed() -> None:
+    """Log: a sync that failed is taken for one that did not."""
+    finished = PageImage.finished
+
+    def sync(self: Any, segment: Any) -> None:
+        with suppress(OSError):
+            self._ops.sync(segment.fd)
+
+    SegmentFiles._sync = sync
+    PageImage.finished = lambda self, error: finished(self, 0 if error == EIO else error)
 
 
 def stop_at_filler() -> None:
@@ -123,6 +138,7 @@ def never_resumed() -> None:
 
 BUGS: dict[str, Callable[[], None]] = {
     "log": confirm_before_sync,
+    "log-sync": sync_believed,
     "cursor": floor_jumps,
     "checkpoint": checkpoint_before_log,
     "checkpoint-stamp": stamp_ahead,

@@ -8,6 +8,7 @@ from typing import Any
 from core.log.retention import Retention
 from core.state.live import LiveScan
 from core.state.reappend import Reappender
+from core.state.replay import LoggedQueue
 from core.state.retain import Retainer
 
 
@@ -70,6 +71,20 @@ def kept_for_ever() -> None:
     Retention._asked = asked
 
 
+def chunk_not_noted() -> None:
+    """The chunk of a unit that points at a copy now is not stored anew, so a restart finds the old place."""
+    honest = LoggedQueue.relocate
+
+    def relocate(self: Any, offset: int, copy: Any) -> None:
+        progressed, LoggedQueue._progressed = LoggedQueue._progressed, lambda self: None
+        unstored = set(self.index.unstored)
+        honest(self, offset, copy)
+        self.index.unstored &= unstored
+        LoggedQueue._progressed = progressed
+
+    LoggedQueue.relocate = relocate
+
+
 def facts_are_left() -> None:
     """Segments go though what was declared is stated in them, and nowhere else."""
     honest = Retainer.free
@@ -91,5 +106,6 @@ RETENTION: dict[str, Callable[[], None]] = {
     "8.6-order": order_taken_for_granted,
     "8.6-needed": needed_forgotten,
     "8.6-kept": kept_for_ever,
+    "8.6-noted": chunk_not_noted,
     "8.6-facts": facts_are_left,
 }
