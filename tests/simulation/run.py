@@ -5,18 +5,30 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import core
 from tests.simulation.simulation import Simulation
 
 
+@contextmanager
+def silent(logger: logging.Logger) -> Iterator[None]:
+    """It says nothing of what comes; other tests of this process hear it again afterwards."""
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def run_seed(seed: int, trace: bool = False) -> str:
     """Run one seed; return '' or what went wrong, with the line that repeats it."""
-    logging.getLogger("core").setLevel(logging.CRITICAL)  # disks fail here all the time
     simulation = Simulation(seed)
     try:
-        simulation.run()
+        with silent(logging.getLogger("core")):  # disks fail here all the time
+            simulation.run()
     except Exception as error:
         if trace:
             traceback.print_exc()
