@@ -28,7 +28,7 @@ AHEAD_BYTES = 64 << 20
 CACHED_BYTES = 256 << 20
 NAME_DIGITS = 20
 
-SYNC, ASYNC = "flush=sync\n", "flush=async\n"  # what abort holds
+SYNC, ASYNC = b"flush=sync\n", b"flush=async\n"  # what abort holds
 UNFINISHED = {"restore": "restoring", "repair": "repairing"}  # command -> file
 
 Part = tuple[int, Sequence[Any]]  # log offset, buffers that lie there one behind the other
@@ -56,7 +56,7 @@ class DataDirectory:
         self._unfinished(command)
         self._abort = self.path / "abort"
         self.unclean = self._abort.exists()  # the last broker here was not stopped, it ended
-        self.ended_async = self.unclean and self._abort.read_text() == ASYNC  # what it wrote last was not synced yet
+        self.ended_async = self.unclean and self._abort.read_bytes() == ASYNC  # what it wrote last was not synced yet
 
     def _unfinished(self, command: str) -> None:
         self.resumed = False
@@ -83,7 +83,7 @@ class DataDirectory:
     def mark_running(self, *, sync: bool) -> None:
         """From here on, an end without mark_stopped() is an unclean one, of a broker that did or did not sync what it
         confirmed."""
-        with self._abort.open("w") as file:
+        with self._abort.open("wb") as file:
             file.write(SYNC if sync else ASYNC)
             file.flush()
             os.fsync(file.fileno())

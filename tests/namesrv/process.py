@@ -6,22 +6,13 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+from tests.clients.broker import until
 from tests.namesrv.world import request
 
 START_SECONDS = 30  # an uncompiled start on a busy machine
 STOP_SECONDS = 10
-
-
-def until(condition, seconds=15, what="condition"):
-    """Poll `condition()` until it is true and return its value; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.01)
-    return value
 
 
 class Client:

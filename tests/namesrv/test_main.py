@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from namesrv import main
-from tests.namesrv.process import Client, Namesrv, until
+from tests.clients.broker import until
+from tests.namesrv.process import Client, Namesrv
 from tests.namesrv.world import BROKER, SLAVE, registering, request
 
 COMMAND = str(Path(sys.executable).with_name("mqnamesrv"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.namesrv.process import until
+from tests.clients.broker import until
 
 HOME = Path(os.environ.get("PEERS_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "peers")
 JARS = sorted(path.parent for path in HOME.glob("rocketmq/*/rocketmq-broker-*.jar"))

@@ -169,6 +169,13 @@ def test_clean_and_unclean_stops_are_told_apart_and_how_it_flushed(tmp_path):
     third.release()
 
 
+def test_a_damaged_mark_of_a_running_broker_is_no_reason_to_cut_what_a_sync_kept(tmp_path):
+    (tmp_path / "abort").write_bytes(b"flush=as\xf9nc\n")
+    directory = DataDirectory(tmp_path)
+    assert (directory.unclean, directory.ended_async) == (True, False)
+    directory.release()
+
+
 def test_a_directory_that_cannot_be_used_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreRefused, match="data directory"):
