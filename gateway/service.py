@@ -23,6 +23,7 @@ from core.broker import Broker, Disk, Loop
 from core.clock import Clock
 from core.config import SERVED, TLS_LISTENERS, Config, Listeners
 from core.disk.batch_writer import BatchWriter, available
+from core.disk.block_reader import new_block_reader
 from core.disk.files import DataDirectory, SegmentFiles
 from core.disk.key_files import KeyFiles
 from core.disk.spill_files import SpillFiles
@@ -122,13 +123,16 @@ class Service:
         )
         self._workers = {name: Worker(name, loop, count) for name, count in WORKERS.items()}
         self._batches = BatchWriter(files, loop.add_reader) if available() else None
+        sync = config.log.flush == "sync"  # else what was written last is in the page cache
+        self._blocks = new_block_reader(files, loop.add_reader, past_cache=sync) if available() else None
         engine = LocalEngine(
             files,
             self._workers["writer"],
             self._workers["readers"],
             loop.call_later,
-            sync=config.log.flush == "sync",
+            sync=sync,
             batches=self._batches,
+            blocks=self._blocks,
         )
         self._files = files
         self._spill_files = SpillFiles(path / "spill", min(config.log.segment_bytes, SPILL_FILE_BYTES))
@@ -360,6 +364,8 @@ class Service:
             return EX_IOERR
         if self._batches is not None:
             self._batches.stop()
+        if self._blocks is not None:
+            self._blocks.stop()
         for worker in self._workers.values():
             await self._loop.run_in_executor(None, worker.stop)
         self._files.close()

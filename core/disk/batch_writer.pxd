@@ -11,13 +11,13 @@ cdef extern from *:
     #include <string.h>
     #include <sys/syscall.h>
     #include <unistd.h>
-    static int aio_open(unsigned long *context) {
+    static inline int aio_open(unsigned long *context) {
         return (int) syscall(SYS_io_setup, 1, context);
     }
-    static void aio_close(unsigned long context) {
+    static inline void aio_close(unsigned long context) {
         syscall(SYS_io_destroy, context);
     }
-    static int aio_write_synced(unsigned long context, int fd, void *data, size_t size, long long at, int event) {
+    static inline int aio_write_synced(unsigned long context, int fd, void *data, size_t size, long long at, int event) {
         struct iocb control, *controls = &control;
         memset(&control, 0, sizeof control);
         control.aio_lio_opcode = IOCB_CMD_PWRITE;
@@ -30,17 +30,17 @@ cdef extern from *:
         control.aio_resfd = event;
         return (int) syscall(SYS_io_submit, context, 1L, &controls);
     }
-    static long long aio_result(unsigned long context) {
+    static inline long long aio_result(unsigned long context) {
         struct io_event event;
         return syscall(SYS_io_getevents, context, 1L, 1L, &event, NULL) == 1 ? event.res : -EIO;
     }
     #else
-    static int aio_open(unsigned long *context) { return -1; }
-    static void aio_close(unsigned long context) {}
-    static int aio_write_synced(unsigned long context, int fd, void *data, size_t size, long long at, int event) {
+    static inline int aio_open(unsigned long *context) { return -1; }
+    static inline void aio_close(unsigned long context) {}
+    static inline int aio_write_synced(unsigned long context, int fd, void *data, size_t size, long long at, int event) {
         return -1;
     }
-    static long long aio_result(unsigned long context) { return -EIO; }
+    static inline long long aio_result(unsigned long context) { return -EIO; }
     #define fdatasync fsync
     #endif
     """

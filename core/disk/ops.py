@@ -66,9 +66,9 @@ class FileOps:
         return self.write(fd, [zeros], at)
 
     def open_direct(self, fd: int) -> int:
-        """A descriptor of the same file for writes of whole pages, past the page cache; -1 where there is none."""
+        """A descriptor of the same file for whole pages, past the page cache; -1 where there is none."""
         try:
-            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
+            return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
         except (OSError, AttributeError):  # tmpfs and others; systems without O_DIRECT or /proc
             return -1
 

@@ -1,5 +1,5 @@
 cdef class LocalEngine:
-    cdef object _files, _batches, _writer, _readers, _later, _closed, _fatal, _done
+    cdef object _files, _batches, _blocks, _writer, _readers, _later, _closed, _fatal, _done
     cdef object _written_callback, _by_writer_callback
     cdef list _parts
     cdef public object blocked, make_room

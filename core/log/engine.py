@@ -41,6 +41,9 @@ class LogEngine(Protocol):
     def read(self, offset: int, size: int, done: Callable[[bytes | Exception], None]) -> None:
         """Read committed bytes of one segment."""
 
+    def read_block(self, offset: int, size: int, done: Callable[[bytes | memoryview | Exception], None]) -> None:
+        """read(), but what done gets may be used only until it returns: a memoryview is released then."""
+
     def trim(self, upto: int, done: Callable[[list[int] | Exception], None]) -> None:
         """Free the segments that end at or before `upto`; done gets where they began."""
 
@@ -100,10 +103,13 @@ class LocalEngine:
         *,
         sync: bool = True,
         batches: Any = None,
+        blocks: Any = None,
     ):
-        """batches: a core.disk.batch_writer.BatchWriter, which takes most batches off the writer; or None."""
+        """batches: a core.disk.batch_writer.BatchWriter, which takes most batches off the writer; or None. blocks: a
+        core.disk.block_reader.BlockReader, which takes most of read_block() off the readers; or None."""
         self._files = files
         self._batches = batches
+        self._blocks = blocks
         self._writer = writer
         self._readers = readers
         self._later = later
@@ -155,6 +161,11 @@ class LocalEngine:
     def read(self, offset: int, size: int, done: Callable[[bytes | Exception], None]) -> None:
         """See LogEngine."""
         self._readers.submit(partial(self._files.read, offset, size), done)
+
+    def read_block(self, offset: int, size: int, done: Callable[[bytes | memoryview | Exception], None]) -> None:
+        """See LogEngine."""
+        if self._blocks is None or not self._blocks.read(offset, size, done):
+            self.read(offset, size, done)
 
     def trim(self, upto: int, done: Callable[[list[int] | Exception], None]) -> None:
         """See LogEngine."""

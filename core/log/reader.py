@@ -26,7 +26,7 @@ else:
     GAP_BYTES_MAX = 64 << 10  # between two units of one block: cheaper to read than to ask twice
     BLOCK_BYTES_MAX = 1 << 20  # or one bigger record
 
-READS_MAX = 8  # blocks under way
+READS_MAX = 4  # blocks under way
 OFFSET_MAX = (1 << 63) - 1
 
 Unit = tuple[int, int]  # log offset, size
@@ -130,9 +130,9 @@ class Reader:
             block: Block = self._waiting.popleft()
             if block.fetch.done is not None:  # not one whose fetch has failed
                 self._under_way.add(block)
-                self._engine.read(block.start, block.end - block.start, partial(self._got, block))
+                self._engine.read_block(block.start, block.end - block.start, partial(self._got, block))
 
-    def _got(self, block: Block, data: bytes | Exception) -> None:
+    def _got(self, block: Block, data: bytes | memoryview | Exception) -> None:
         """A block is there: decode its units; the last one ends the fetch."""
         self._under_way.discard(block)
         self.blocks += 1
@@ -148,7 +148,7 @@ class Reader:
                 self._finish(fetch)
         self._read()
 
-    def _decode(self, block: Block, data: bytes) -> LogCorrupt | None:
+    def _decode(self, block: Block, data: bytes | memoryview) -> LogCorrupt | None:
         fetch: Fetch = block.fetch
         try:
             decode_block(data, block.start, fetch.units, block.places, fetch.messages)

@@ -8,7 +8,8 @@ cpdef enum:
 
 
 cdef class View:
-    cdef bytes _buffer
+    cdef object _buffer
+    cdef unsigned char* _bytes
     cdef Py_ssize_t _at, _body_at, _properties_at, _properties_end
     cdef Py_ssize_t _q_at, _q_end, _address_at, _address_end, _expire_at, _expire_end
     cdef Py_ssize_t _origin_at, _origin_end, _tail_at, _tail_end, _from_at, _from_end
@@ -17,6 +18,7 @@ cdef class View:
     cdef readonly Py_ssize_t size, body_size
     cdef readonly unsigned int flag
     cpdef Py_ssize_t parse(self, bytes buffer, Py_ssize_t at, long long offset) except? -1
+    cdef Py_ssize_t parse_in(self, object owner, unsigned char* b, Py_ssize_t left, Py_ssize_t at, long long offset) except? -1
     cdef bint _lay_out(self, unsigned char* b, Py_ssize_t at) noexcept
     cdef bint _verify(self, unsigned char* b, Py_ssize_t at) except? -1
     cpdef bytes body(self)
@@ -32,4 +34,5 @@ cdef class View:
 
 
 cdef read_places(bytes text, Py_ssize_t at)
-cdef message_in(View view, bytes buffer, Py_ssize_t at, Py_ssize_t size, long long offset)
+cdef message_in(View view, object owner, unsigned char* b, Py_ssize_t left, Py_ssize_t at, Py_ssize_t size, long long offset)
+cdef _decode_units(object owner, unsigned char* b, Py_ssize_t total, long long start, object units, list places, list messages)

@@ -65,7 +65,7 @@ class View:
     """One record: kind, offset, size, queue_offset, batch_offset, store_ms, flag, body_size (with its block behind)."""
 
     def __init__(self):
-        self._buffer = b""
+        self._buffer = None
         self.kind = 0
         self.offset = self.queue_offset = self.batch_offset = self.store_ms = 0
         self.size = self.body_size = self.flag = 0
@@ -81,8 +81,19 @@ class View:
         Returns its size, BLANK for the filler at a segment's end, CUT_SHORT when it does not end in this buffer,
         INVALID: no record, not of this place, or its CRC is wrong, or UNKNOWN: one that only a newer version writes.
         """
-        b: cython.p_uchar = buffer
-        left: cython.Py_ssize_t = len(buffer) - at
+        return self.parse_in(buffer, buffer, len(buffer) - at, at, offset)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def parse_in(
+        self,
+        owner: object,
+        b: cython.p_uchar,
+        left: cython.Py_ssize_t,
+        at: cython.Py_ssize_t,
+        offset: cython.longlong,
+    ) -> cython.Py_ssize_t:
+        """parse(), in memory that stays while `owner` does; `left` = bytes from `at` to its end."""
         if left < 8:
             return CUT_SHORT
         magic: cython.uint = rd32(b, at + 4)
@@ -99,7 +110,8 @@ class View:
         self.size = size
         if left < size:
             return CUT_SHORT
-        self._buffer = buffer
+        self._buffer = owner
+        self._bytes = b
         self._at = at
         self.offset = offset
         known: cython.bint = magic == MAGIC and rd32(b, at + 36) == 0
@@ -154,10 +166,10 @@ class View:
         """The body, without a header block that rides behind it."""
         n: cython.Py_ssize_t = self.body_size
         if self.kind == STORE:
-            self._find_properties(self._buffer)
+            self._find_properties(self._bytes)
             if self._tail_end:
-                n -= self._decimal(self._buffer, self._tail_at, self._tail_end)
-        return self._buffer[self._body_at : self._body_at + n]
+                n -= self._decimal(self._bytes, self._tail_at, self._tail_end)
+        return take(self._bytes, self._body_at, n)
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -165,12 +177,12 @@ class View:
         """Bytes of this stored message's body, without a header block that rides behind it. After places() only."""
         if self._tail_end == 0:
             return self.body_size
-        return self.body_size - self._decimal(self._buffer, self._tail_at, self._tail_end)
+        return self.body_size - self._decimal(self._bytes, self._tail_at, self._tail_end)
 
     @cython.ccall
     def coded_places(self) -> bytes:
         """places(), as bytes: see record.py."""
-        b: cython.p_uchar = self._buffer
+        b: cython.p_uchar = self._bytes
         self._find_properties(b)
         return base64_bytes(b, self._q_at, self._q_end - self._q_at)
 
@@ -186,7 +198,7 @@ class View:
         places() only."""
         if self._from_end == 0:
             return None
-        b: cython.p_uchar = self._buffer
+        b: cython.p_uchar = self._bytes
         text: bytes = base64_bytes(b, self._from_at, self._from_end - self._from_at)
         queue_id: cython.ulonglong = rd_varint(text, 0, len(text))
         offset: cython.ulonglong = rd_varint(text, varint_size(queue_id), len(text))
@@ -206,7 +218,7 @@ class View:
     def message(self) -> Message:
         """The stored message as it was."""
         assert self.kind == STORE
-        b: cython.p_uchar = self._buffer
+        b: cython.p_uchar = self._bytes
         self._find_properties(b)
         address: bytes = base64_bytes(b, self._address_at, self._address_end - self._address_at)
         a: cython.p_uchar = address
@@ -229,11 +241,11 @@ class View:
         elif self._tail_end:
             tail: cython.Py_ssize_t = self._decimal(b, self._tail_at, self._tail_end)
             body_size -= tail
-            origin = self._buffer[self._body_at + body_size : self._body_at + body_size + tail]
+            origin = take(b, self._body_at + body_size, tail)
         header_at: cython.Py_ssize_t = 1
         if origin and origin[0] == AMQP_UNSEEN:
             header_at = 5 + int.from_bytes(origin[1:5], "big")
-        body: bytes = self._buffer[self._body_at : self._body_at + body_size]
+        body: bytes = take(b, self._body_at, body_size)
         message: Message = new_message(vhost, exchange, key, origin[header_at:], body, body_size)
         if header_at > 1:
             message.unseen = origin[5:header_at]
@@ -296,9 +308,17 @@ class View:
 
 
 @cython.cfunc
-def message_in(view: View, buffer: bytes, at: cython.Py_ssize_t, size: cython.Py_ssize_t, offset: cython.longlong):
-    """See decode_message()."""
-    found: cython.Py_ssize_t = view.parse(buffer, at, offset)
+def message_in(
+    view: View,
+    owner: object,
+    b: cython.p_uchar,
+    left: cython.Py_ssize_t,
+    at: cython.Py_ssize_t,
+    size: cython.Py_ssize_t,
+    offset: cython.longlong,
+):
+    """See decode_message(); the rest as in View.parse_in()."""
+    found: cython.Py_ssize_t = view.parse_in(owner, b, left, at, offset)
     if found != size or view.kind != STORE:
         raise LogCorrupt(f"no message of {size} bytes at log offset {offset}")
     return view.message()
@@ -309,14 +329,39 @@ def decode_message(buffer: bytes, at: cython.Py_ssize_t, size: cython.Py_ssize_t
 
     Raises LogCorrupt, naming the offset, when there is no such record.
     """
-    return message_in(View(), buffer, at, size, offset)
+    return message_in(View(), buffer, buffer, len(buffer) - at, at, size, offset)
 
 
-def decode_block(buffer: bytes, start: cython.longlong, units: object, places: list, messages: list) -> None:
+def decode_block(
+    buffer: bytes | memoryview, start: cython.longlong, units: object, places: list, messages: list
+) -> None:
     """decode_message() for units[place] = (log offset, size) of each place, into messages[place]; buffer begins at
-    `start` in the log. One View serves all."""
+    `start` in the log. One View serves all. Nothing of the buffer is kept: a memoryview is one of writable memory,
+    which others use again afterwards."""
+    if isinstance(buffer, bytes):
+        _decode_units(buffer, buffer, len(buffer), start, units, places, messages)
+    elif cython.compiled:
+        lent: cython.uchar[::1] = buffer
+        if lent.shape[0]:
+            _decode_units(buffer, cython.address(lent[0]), lent.shape[0], start, units, places, messages)
+    else:
+        decode_block(bytes(buffer), start, units, places, messages)
+
+
+@cython.cfunc
+def _decode_units(
+    owner: object,
+    b: cython.p_uchar,
+    total: cython.Py_ssize_t,
+    start: cython.longlong,
+    units: object,
+    places: list,
+    messages: list,
+):
     view: View = View()
+    at: cython.Py_ssize_t
     offset: cython.longlong
     for place in places:
         offset, size = units[place]
-        messages[place] = message_in(view, buffer, offset - start, size, offset)
+        at = offset - start
+        messages[place] = message_in(view, owner, b, total - at, at, size, offset)

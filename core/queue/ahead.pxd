@@ -2,7 +2,7 @@ from core.queue.cursor cimport Cursor
 from core.queue.index cimport Index
 
 cpdef enum:
-    AHEAD_UNITS = 256
+    AHEAD_UNITS = 1024
     AHEAD_BYTES = 1048576
 
 

@@ -13,7 +13,7 @@ else:
     from core.queue.cursor import Cursor
     from core.queue.index import Index
 
-    AHEAD_UNITS = 256
+    AHEAD_UNITS = 1024
     AHEAD_BYTES = 1 << 20
 
 

@@ -1,6 +1,6 @@
 """Messages that are no longer in memory: index chunks come back from the store, messages from the log's segments.
 
-One call reads ahead up to 256 messages or 1 MiB in the order of the queue, up to what the tail still holds. The queue
+One call reads ahead up to 1,024 messages or 1 MiB in the order of the queue, up to what the tail still holds. The queue
 does not deliver until it is answered, so there is at most one read per queue under way.
 """
 

@@ -102,7 +102,7 @@ def test_one_call_reads_ahead_in_order_without_what_is_done(cold, asked):
 
 @pytest.mark.parametrize(("size", "count"), [(100, AHEAD_UNITS), (AHEAD_BYTES // 4, 4), (8 * AHEAD_BYTES, 1)])
 def test_what_is_read_ahead_is_bounded_in_messages_and_bytes(cold, asked, size, count):
-    cold(Queue(500, size), 0)
+    cold(Queue(2000, size), 0)
     assert len(asked.fetches[0][0]) == count
 
 
