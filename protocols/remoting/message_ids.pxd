@@ -1,0 +1,1 @@
+cpdef bytes offset_id(bytes host, long long offset)
