@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 # Nothing is compiled here, setup.py does that afterwards; setuptools warns of whatever is editable.
 PIP_INSTALL := CORDUROY_PURE=1 PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.1,<4'
-PACKAGES := $(wildcard core protocols gateway namesrv)
+PACKAGES := $(wildcard core protocols gateway namesrv corduroy)
 # A compiled module's fields have their types in its .pxd, where mypy does not look.
 FIELD_ERRORS := attr-defined assignment var-annotated union-attr arg-type operator index return-value \
 	call-overload valid-type type-arg name-defined misc has-type

@@ -1,0 +1,1 @@
+"""What users of CorduroyMQ import. Nothing here uses the broker's own packages."""
