@@ -75,12 +75,12 @@ class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     http: str = "127.0.0.1:15672"
     metrics: str = "127.0.0.1:15692"
     amqps: str = "127.0.0.1:5671"
+    remoting: str = "127.0.0.1:10911"
+    remoting_vip: str = "127.0.0.1:10909"
     mqtt: str = "off"
     mqtts: str = "off"
     stomp: str = "off"
     stomps: str = "off"
-    remoting: str = "off"
-    remoting_vip: str = "off"
     namesrv: str = "off"
     https: str = "off"
     grpc: str = "off"
@@ -95,7 +95,7 @@ class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ConfigError(key, value, "HOST:PORT, [v6]:PORT, unix:PATH or off") from None
 
 
-SERVED = ("amqp", "amqps", "http", "metrics")
+SERVED = ("amqp", "amqps", "http", "metrics", "remoting", "remoting_vip")
 TLS_LISTENERS = ("amqps", "mqtts", "stomps", "https")  # off until there is a certificate
 
 

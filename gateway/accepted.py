@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.connection import Connection
-from gateway.listeners import peer_address, tune_socket
+from gateway.listeners import local_address, peer_address, tune_socket
 
 
 class Accepted(Connection):
@@ -21,4 +21,5 @@ class Accepted(Connection):
         tune_socket(transport)
         transport.set_write_buffer_limits(high=self.output_bytes)
         self.peer.peer_address = peer_address(transport)
+        self.peer.local_address = local_address(transport)
         super().connection_made(transport)

@@ -114,3 +114,9 @@ def peer_address(transport: asyncio.Transport) -> tuple[str, int, bool]:
         return "localhost", 0, True
     host = name[0].removeprefix("::ffff:")
     return host, name[1], host.startswith("127.") or host == "::1"
+
+
+def local_address(transport: asyncio.Transport) -> tuple[str, int]:
+    """(host, port) of ours that an accepted connection came in by; of a Unix socket this machine, port 0."""
+    name = transport.get_extra_info("sockname")
+    return (name[0].removeprefix("::ffff:"), name[1]) if isinstance(name, tuple) else ("127.0.0.1", 0)

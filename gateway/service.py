@@ -14,6 +14,7 @@ import secrets
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from core.log.engine import LocalEngine
 from core.metrics import Metrics
 from gateway import definitions
 from gateway.accepted import Accepted
-from gateway.connection import Connection
+from gateway.connection import OWN_BYTES_ALL, Connection, Room
 from gateway.defining import define
 from gateway.descriptors import connection_limit
 from gateway.listeners import addresses, bound_address, open_socket, write_ready_file
@@ -46,8 +47,12 @@ from protocols.amqp.connection import AmqpConnection
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
 from protocols.amqp.message_keys import MessageKeys, keys_of
+from protocols.remoting.connection import RemotingConnection
+from protocols.remoting.frame import FRAME_BYTES_MAX
+from protocols.remoting.remoting import Remoting
 
 EX_OK, EX_IOERR = 0, 74
+NATIVE = ("remoting", "remoting_vip")
 READERS = 2
 WATERMARK_SECONDS = 1.0
 QUIET_SECONDS = 5.0
@@ -162,6 +167,7 @@ class Service:
         broker.passwords = Passwords(broker.access, self._workers["passwords"])
         broker.cluster_name = f"corduroy@{socket.gethostname()}"
         broker.report = self._report
+        self._remoting = Remoting(broker)
         engine.blocked = lambda full: broker.flow.set_alarm(LOG, full)
 
     def _new_broker(self, disk: Disk) -> Broker:
@@ -182,6 +188,7 @@ class Service:
         limits, spill = self.config.limits, broker.spill
         flow = broker.flow = Flow(memory_limit(limits.memory_bytes), limits.disk_free_bytes, self._usage)
         flow.relieve = spill.look
+        self._room = Room(min(OWN_BYTES_ALL, max(FRAME_BYTES_MAX, flow.memory_limit // 8)))
         spill.room.limit = min(limits.transient_bytes or flow.memory_limit, flow.memory_limit // 4)
         spill.allowed = lambda: not (flow.alarms[DISK] or flow.alarms[LOG])
 
@@ -244,8 +251,9 @@ class Service:
             text = "the limit of open files (ulimit -n) leaves room for fewer than limits.connections"
             log.info(text, extra={"connections": self._connection_limit})
         bound = {name: bound_address(listening) for name, listening in sockets.items()}
-        if "amqp" in sockets:
-            self._servers.append(await self._loop.create_server(self._accept_amqp, sock=sockets.pop("amqp").dup()))
+        for name, new_peer in (("amqp", self._new_amqp), *((name, self._new_remoting) for name in NATIVE)):
+            if name in sockets:
+                await self._serve(sockets.pop(name).dup(), new_peer)
         if self._tls is not None:
             self._tls.start(self.clock, self.broker.metrics)
             self._tls.listen(sockets.pop("amqps").dup(), self._new_amqp)
@@ -267,15 +275,22 @@ class Service:
         log.info("listening", extra=bound)
         print("ready", flush=True)
 
-    def _accept_amqp(self) -> Any:
-        """One connection. Its peer learns the address when the socket is there."""
-        connection = Accepted(self._new_amqp(), self.clock, self._lost)
-        connection.refused = self._full()
-        self._enter(connection)
-        return connection
+    async def _serve(self, listening: socket.socket, new_peer: Callable[[], Any]) -> None:
+        """Accept there. A peer learns its address when the socket is there."""
+
+        def accept() -> Any:
+            connection = Accepted(new_peer(), self.clock, self._lost)
+            connection.refused = self._full()
+            self._enter(connection)
+            return connection
+
+        self._servers.append(await self._loop.create_server(accept, sock=listening))
 
     def _new_amqp(self) -> AmqpConnection:
         return AmqpConnection(self.broker, self._loop.time())
+
+    def _new_remoting(self) -> RemotingConnection:
+        return RemotingConnection(self._remoting, self._loop.time())
 
     def _full(self) -> bool:
         """Whether one connection more is too many."""
@@ -284,6 +299,7 @@ class Service:
 
     def _enter(self, connection: Any) -> None:
         connection.output_bytes = self.config.limits.output_bytes
+        connection.room = self._room
         self._connections.add(connection)
         self.broker.metrics.connections_opened += 1
         if not self._ticking:

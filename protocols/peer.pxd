@@ -4,7 +4,7 @@ from core.turn cimport Flushable, Turn
 cdef class Peer(Flushable):
     cdef public Turn turn
     cdef public object transport, reader, tls
-    cdef public tuple peer_address
+    cdef public tuple peer_address, local_address
     cdef bytearray _out
     cdef Py_ssize_t _used
     cdef list _pieces
@@ -13,6 +13,7 @@ cdef class Peer(Flushable):
     cdef public int paused_for
     cdef public list stalled
     cdef public long long bytes_in, bytes_out
+    cdef public Py_ssize_t wanted
     cdef Py_ssize_t reserve(self, Py_ssize_t size) except? -1
     cdef add_piece(self, object piece)
     cdef bint full(self) except? -1

@@ -40,6 +40,8 @@ class Peer(Flushable):
     pipelined  what was read last came from a client that has more to send before it waits for us
     paused_for why receive() is stopped: bits that the protocol gives a meaning; 0 = it is not
     stalled    its consumers that left their queue's ring because its output was full
+    wanted     bytes of the unit that receive() left incomplete, if its head told them; 0 = no more than a read or two
+    local_address  (host, port) that the client came in by; the gateway sets it with peer_address
     """
 
     def __init__(self, turn: Turn):
@@ -47,6 +49,7 @@ class Peer(Flushable):
         self.turn = turn
         self.transport = self.reader = None
         self.peer_address = ("", 0, False)
+        self.local_address = ("", 0)
         self.tls = None
         self._out = None
         self._used = 0
@@ -56,6 +59,7 @@ class Peer(Flushable):
         self.paused_for = 0
         self.stalled = []
         self.bytes_in = self.bytes_out = 0
+        self.wanted = 0
 
     @cython.ccall
     @cython.exceptval(-1)

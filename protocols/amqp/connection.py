@@ -72,7 +72,6 @@ class AmqpConnection(FrameWriter):
     def receive(self, buffer: bytearray, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Take the frames in buffer[start:end]; return where the first incomplete one begins."""
         self._heard = True
-        self.bytes_in += end - start
         at: cython.Py_ssize_t = start
         if self._state == NEW:
             if end - at < 8:

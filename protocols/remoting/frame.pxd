@@ -4,7 +4,7 @@ from protocols.remoting.fields cimport Fields
 cdef class Frame(Fields):
     cdef public Py_ssize_t frame_bytes_max
     cdef readonly int code, version, flag
-    cdef readonly long long opaque
+    cdef public long long opaque
     cdef readonly Py_ssize_t body_at, body_size
     cdef Py_ssize_t _language_at, _remark_at, _remark_size
     cdef long long _language, _remark_form

@@ -6,6 +6,7 @@ import pika
 import pytest
 from pika import spec
 
+from tests.clients.broker import LISTENERS
 from tests.clients.conftest import EXTERNAL
 from tests.clients.raw import PROTOCOL_HEADER, RawConnection, encode_method
 
@@ -215,4 +216,4 @@ def test_health_and_metrics_answer_from_the_first_day(broker):
 
 @pytest.mark.ours
 def test_the_ready_file_names_only_what_listens(broker):
-    assert set(broker.addresses) == {"amqp", "http", "metrics", "pid"}
+    assert set(broker.addresses) == {*LISTENERS, "pid"}

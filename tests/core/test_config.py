@@ -29,6 +29,7 @@ def test_the_defaults_are_those_that_the_contract_names():
     assert config.data_dir == "./mqgateway-data"
     assert config.listeners.amqp.endswith(":5672") and config.listeners.http.endswith(":15672")
     assert config.listeners.metrics.endswith(":15692") and config.listeners.amqps.endswith(":5671")
+    assert config.listeners.remoting.endswith(":10911") and config.listeners.remoting_vip.endswith(":10909")
     assert (config.log.flush, config.log.segment_bytes) == ("sync", GIB)
     assert (config.limits.message_bytes, config.limits.held_bytes) == (128 * MIB, MIB)
     assert (config.amqp.frame_max_bytes, config.amqp.channel_max, config.amqp.heartbeat_seconds) == (131072, 2047, 60)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pika
 import pytest
 
-from tests.clients.broker import Broker, parameters, until
+from tests.clients.broker import LISTENERS, Broker, parameters, until
 from tests.crash import commands
 from tests.crash.load import Producer, contents, declare, identity
 from tests.crash.segments import records
@@ -212,7 +212,8 @@ def test_a_restore_that_was_killed_is_told_and_can_only_be_done_again(dumped, ot
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     if (other.data / "restoring").exists():
-        broker_line = [*command("run", other.data, "")[:-1], "--set", "listeners.amqp=127.0.0.1:0"]
+        listeners = [word for name in LISTENERS for word in ("--set", f"listeners.{name}=127.0.0.1:0")]
+        broker_line = [*command("run", other.data, "")[:-1], *listeners]
         for line in (command("dump", other.data, tmp_path / "no"), broker_line):
             done = subprocess.run(line, capture_output=True, text=True, timeout=60)
             assert done.returncode == EX_CANTCREAT

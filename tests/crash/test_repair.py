@@ -12,7 +12,7 @@ from pathlib import Path
 import pika
 import pytest
 
-from tests.clients.broker import Broker, parameters
+from tests.clients.broker import LISTENERS, Broker, parameters
 from tests.clients.deliveries import fill, pour
 from tests.crash import commands
 from tests.crash.load import contents
@@ -192,7 +192,8 @@ def test_the_broker_names_the_command_that_mends_what_it_refuses(broker, left):
 
 def broker_line(broker):
     executable = str(Path(sys.executable).with_name("mqgateway"))
-    settings = [word for setting in (*SMALL, "listeners.amqp=127.0.0.1:0") for word in ("--set", setting)]
+    listeners = [f"listeners.{name}=127.0.0.1:0" for name in LISTENERS]
+    settings = [word for setting in (*SMALL, *listeners) for word in ("--set", setting)]
     return [executable, "--data-dir", str(broker.data), *settings]
 
 

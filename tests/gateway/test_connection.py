@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.clock import Clock
 from core.turn import Turn
-from gateway.connection import Connection
+from gateway.connection import Connection, Room
 from protocols.peer import Peer
 
 
@@ -38,6 +38,29 @@ class Lines(Peer):
         self.ended += 1
 
 
+class Blocks(Peer):
+    """Takes blocks: their size in 4 bytes, then so many; `wanted` tells of one that is not whole."""
+
+    def __init__(self, turn):
+        super().__init__(turn)
+        self.blocks, self.calls, self.stop = [], 0, False
+
+    def receive(self, buffer, start, end):
+        self.calls += 1
+        self.wanted = 0
+        while end - start >= 4 and not self.stop:
+            size = 4 + int.from_bytes(buffer[start : start + 4], "big")
+            if end - start < size:
+                self.wanted = size
+                break
+            self.blocks.append(bytes(buffer[start + 4 : start + size]))
+            start += size
+        return start
+
+    def lost(self):
+        pass
+
+
 class Transport:
     def __init__(self):
         self.calls, self.closing = [], False
@@ -52,9 +75,9 @@ class Transport:
 class Ends:
     """A connection between a fake transport and a peer."""
 
-    def __init__(self):
+    def __init__(self, kind=Lines):
         clock = Clock(lambda: 0.0, lambda: 0.0)
-        self.peer = Lines(Turn(clock, lambda callback: None))
+        self.peer = kind(Turn(clock, lambda callback: None))
         self.lost = []
         self.connection = Connection(self.peer, clock, self.lost.append)
         self.transport = Transport()
@@ -62,9 +85,12 @@ class Ends:
 
     def read(self, data):
         """What the loop does when the socket has something."""
-        view = self.connection.get_buffer(-1)
-        view[: len(data)] = data
-        self.connection.buffer_updated(len(data))
+        while data:
+            view = self.connection.get_buffer(-1)
+            size = min(len(data), len(view))
+            view[:size] = data[:size]
+            self.connection.buffer_updated(size)  # with the view still held, as uvloop does
+            data = data[size:]
 
 
 @pytest.fixture
@@ -262,3 +288,63 @@ def test_a_pause_that_the_peer_asked_for_outlasts_the_turn():
     ends.connection.pause()
     turns.pop()()
     assert "resume_reading" not in ends.transport.calls
+
+
+def block(size, value):
+    return size.to_bytes(4, "big") + bytes([value]) * size
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([0, 1, 60_000, 262_140, 262_145, 700_000, 3 << 20]), max_size=5),
+    st.lists(st.integers(1, 65_536), min_size=1, max_size=20),
+)
+def test_units_of_any_size_arrive_whole_and_in_order_however_they_are_read(sizes, pieces):
+    ends, other = Ends(Blocks), Ends()
+    ends.connection.room = room = Room()
+    data = b"".join(block(size, number) for number, size in enumerate(sizes))
+    at = number = 0
+    while at < len(data):
+        piece = pieces[number % len(pieces)] + 50_000 * (number >= len(pieces))
+        ends.read(data[at : at + piece])
+        other.read(b"x\n")  # the buffer is shared
+        at, number = at + piece, number + 1
+    assert ends.peer.blocks == [bytes([number]) * size for number, size in enumerate(sizes)]
+    assert room.used == 0 and ends.peer.bytes_in == len(data)
+
+
+def test_a_large_unit_is_offered_to_its_peer_once_not_at_every_read():
+    ends = Ends(Blocks)
+    ends.read(block(16 << 20, 1))
+    assert len(ends.peer.blocks) == 1 and ends.peer.calls == 2
+
+
+def test_a_large_unit_that_met_a_pause_comes_after_it():
+    async def scenario():
+        ends = Ends(Blocks)
+        data = block(1 << 20, 1) + block(5, 2)
+        ends.read(data[:500_000])
+        ends.peer.stop = True
+        ends.read(data[500_000 : 4 + (1 << 20)])
+        assert ends.peer.blocks == []
+        ends.connection.pause()
+        ends.peer.stop = False
+        ends.connection.resume()
+        await asyncio.sleep(0)
+        ends.read(data[4 + (1 << 20) :])
+        assert [len(each) for each in ends.peer.blocks] == [1 << 20, 5]
+
+    asyncio.run(scenario())
+
+
+def test_what_unfinished_units_take_in_all_is_bounded_and_given_back():
+    room, ends = Room(2 << 20), [Ends(Blocks) for _ in range(3)]
+    for each in ends:
+        each.connection.room = room
+        each.read(block(16 << 20, 1)[:600_000])
+    assert "abort" not in ends[0].transport.calls + ends[1].transport.calls
+    ends[0].read(bytes(700_000))
+    assert "abort" in ends[0].transport.calls and room.used > room.limit
+    for each in ends:
+        each.connection.connection_lost(None)
+    assert room.used == 0

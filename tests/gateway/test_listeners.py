@@ -12,6 +12,7 @@ from gateway.listeners import (
     ListenError,
     addresses,
     bound_address,
+    local_address,
     open_socket,
     peer_address,
     tune_socket,
@@ -43,7 +44,8 @@ def listening():
 
 
 def test_listeners_that_are_off_are_left_out():
-    found = addresses(Listeners(amqp="127.0.0.1:0", amqps="off", http="off", metrics="[::1]:9"))
+    off = dict.fromkeys(Listeners.__struct_fields__, "off")
+    found = addresses(Listeners(**off | {"amqp": "127.0.0.1:0", "metrics": "[::1]:9"}))
     assert found == {"amqp": Endpoint("127.0.0.1", 0, ""), "metrics": Endpoint("::1", 9, "")}
 
 
@@ -136,6 +138,12 @@ def test_the_ready_file_appears_whole(tmp_path):
 )
 def test_where_a_peer_is(name, address):
     assert peer_address(Transport(peername=name)) == address
+
+
+def test_a_client_is_told_by_the_address_it_came_in_by():
+    assert local_address(Transport(sockname=("10.0.0.1", 10911))) == ("10.0.0.1", 10911)
+    assert local_address(Transport(sockname=("::ffff:10.0.0.1", 10911, 0, 0))) == ("10.0.0.1", 10911)
+    assert local_address(Transport(sockname="/run/mq.sock")) == ("127.0.0.1", 0)
 
 
 def test_small_writes_are_not_delayed():

@@ -1,0 +1,23 @@
+from protocols.peer cimport Peer
+from protocols.remoting.frame cimport Frame
+from protocols.remoting.frame_writer cimport FrameWriter
+
+cpdef enum:
+    NOBODY = 0x100000000
+
+
+cdef class RemotingConnection(Peer):
+    cdef readonly object broker, remoting
+    cdef readonly FrameWriter writer
+    cdef public object client
+    cdef Frame _frame
+    cdef dict _verbs, _asked
+    cdef bint _known, _refused
+    cdef long long _seen_bytes
+    cdef double _used_at, _cut_off_at, _deadline
+    cpdef Py_ssize_t receive(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end) except? -1
+    cdef _dispatch(self)
+    cpdef respond(self, long long opaque, int code, object remark=*, object fields=*, object body=*)
+    cpdef begin(self, long long opaque, int code, object remark=*)
+    cpdef end(self, object body=*)
+    cdef _append_body(self, object body)

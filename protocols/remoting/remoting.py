@@ -1,0 +1,32 @@
+"""What all native connections of one broker share: the table of verbs, the codec, and the members of its groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocols.remoting.frame import Frame
+from protocols.remoting.frame_writer import FrameWriter
+from protocols.remoting.verbs import table
+
+OPAQUE_MAX = 0x7FFFFFFF
+
+
+class Remoting:
+    """One per broker. One connection is served at a time, so one frame and one writer do for all.
+
+    now()    monotonic seconds
+    verbs    request code -> verb (verbs.py)
+    """
+
+    def __init__(self, broker: Any, verbs: dict[int, Any] | None = None):
+        self.broker = broker
+        self.now = broker.clock.monotonic
+        self.verbs = table() if verbs is None else verbs
+        self.frame = Frame()
+        self.writer = FrameWriter()
+        self._opaque = 0
+
+    def next_opaque(self) -> int:
+        """The number of a request of ours."""
+        self._opaque = self._opaque + 1 if self._opaque < OPAQUE_MAX else 0
+        return self._opaque

@@ -1,0 +1,24 @@
+"""The table of verbs: request code -> what carries it out, gathered from the module of each family.
+
+A verb is called with (connection, frame) and answers with connection.respond(), at once or later; or it raises
+Refused, FieldError, BodyError or a BrokerError, which are answered for it. Frame and connection stay what they are:
+who answers later takes frame.opaque and the values it needs along, as the frame is only valid during the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Verb = Callable[[Any, Any], None]
+
+FAMILIES: tuple[Mapping[int, Verb], ...] = ()
+
+
+def table(families: tuple[Mapping[int, Verb], ...] = FAMILIES) -> dict[int, Verb]:
+    """All verbs by code; no two families may claim one."""
+    found: dict[int, Verb] = {}
+    for family in families:
+        assert not found.keys() & family.keys(), found.keys() & family.keys()
+        found.update({int(code): verb for code, verb in family.items()})
+    return found

@@ -1,0 +1,8 @@
+"""A bare native client: requests as bytes, answers as (header, body)."""
+
+from tests.namesrv.process import Client
+
+
+def native(broker, listener="remoting"):
+    """A connection to that listener of a broker."""
+    return Client(int(broker.addresses[listener].rpartition(":")[2]))
