@@ -31,6 +31,7 @@ MAP_BYTES = 64 << 30  # address space, not disk: far above need
 READERS_MAX = 64
 CRC_BYTES = 4
 FILE, MARK = "data.mdb", "damaged"
+ROWS_AT_ONCE = 1000  # to sort them keeps Python's lock, and the loop waiting: 0.2 ms; of 60,000 rows 60 ms
 LARGE_AT_ONCE = 10_000  # so many heads of large values are looked at before it is opened: 30 ms, of a cold file 0.5 s
 TRIES = 3  # to read the pages of a running broker
 DAMAGED = (
@@ -164,7 +165,9 @@ class Store:
                         self._delete_prefix(transaction, table, prefix)
                 for table, rows in puts.items():
                     cursor = transaction.cursor(db=self._tables[table])
-                    cursor.putmulti(sorted((key, sealed(key, value)) for key, value in rows), overwrite=True)
+                    for start in range(0, len(rows), ROWS_AT_ONCE):
+                        piece = [(key, sealed(key, value)) for key, value in rows[start : start + ROWS_AT_ONCE]]
+                        cursor.putmulti(sorted(piece), overwrite=True)
                     cursor.close()
         except lmdb.Error as error:
             raise OSError(f"{self.path}: {error}") from error

@@ -6,7 +6,7 @@ from random import Random
 import lmdb
 import pytest
 
-from core.disk.store import FORMAT, FORMAT_KEY, MAP_BYTES, Store, copy_store
+from core.disk.store import FORMAT, FORMAT_KEY, MAP_BYTES, ROWS_AT_ONCE, Store, copy_store
 from core.errors import StoreRefused
 from core.state.snapshot import StoreDamaged, chunk_row, queue_key, read_chunk
 
@@ -35,6 +35,13 @@ def test_a_transaction_deletes_then_puts_and_is_there_after_reopening(store):
     assert store.rows("chunks") == [(b"q3", b"new"), (b"r", b"z")]
     assert store.get("facts", b"b") == b"2" and store.get("facts", b"a") is None
     assert store.used_bytes() > 0
+
+
+def test_more_rows_than_go_in_one_call_are_all_there_in_their_order(store):
+    rows = [(b"%06d" % number, b"%d" % number) for number in range(2 * ROWS_AT_ONCE + 1)]
+    shuffled = Random(5).sample(rows, len(rows))
+    store.commit({"queues": shuffled}, {}, {})
+    assert reopened(store).rows("queues") == rows
 
 
 def test_chunks_are_kept_without_their_trailing_zeros(store):
