@@ -31,7 +31,7 @@ def live(store, rng, transactions):
                 value = rng.randbytes(rng.choice((0, 10, 60, 1500, 5000, 10240)))
                 puts.setdefault(table, []).append((key, value))
                 held[table, key] = value
-        store.commit({table: dict(rows).items() for table, rows in puts.items()}, deletes, {})
+        store.commit({table: list(dict(rows).items()) for table, rows in puts.items()}, deletes, {})
     return held
 
 
