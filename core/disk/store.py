@@ -246,7 +246,13 @@ def _reading(path: Path) -> Iterator[lmdb.Environment]:
             raise StoreDamaged((path / MARK).read_text())
         with open(path / FILE, "rb") as file:
             read_metas(file.fileno())  # before LMDB divides by what they say
-        with lmdb.open(str(path), readonly=True, readahead=False, max_dbs=len(TABLES)) as environment:
+        with lmdb.open(
+            str(path),
+            map_size=MAP_BYTES,  # what it is by default, 10 MiB, may be less than a running broker's grows to meanwhile
+            readonly=True,
+            max_dbs=len(TABLES),
+            readahead=False,
+        ) as environment:
             _check_size(environment, path)
             for left in reversed(range(TRIES)):
                 try:

@@ -190,3 +190,24 @@ def test_beside_a_broker_that_makes_checkpoints(tmp_path):
         writer.kill()
         writer.communicate()
     assert seen > 3
+
+
+def test_it_may_grow_by_a_lot_while_it_is_copied(tmp_path, monkeypatch):
+    path, copy = tmp_path / "state", tmp_path / "copy"
+    copy.mkdir()
+    written = Store(path)
+    written.open()
+    written.commit({"facts": [(b"a", b"1")]}, {}, {})
+    written.close()
+    grow = f"import sys; from {Store.__module__} import Store; store = Store(sys.argv[1]); store.open(); " + (
+        "store.commit({'chunks': [(b'%d' % n, bytes(10_000)) for n in range(2_000)]}, {}, {})"
+    )
+
+    def checked(*arguments):
+        subprocess.run([sys.executable, "-c", grow, str(path)], check=True, cwd=Path(__file__).parents[3])
+        return check(*arguments)
+
+    monkeypatch.setattr("core.disk.store.check", checked)
+    assert copy_store(path, copy)
+    monkeypatch.undo()
+    assert (copy / FILE).stat().st_size > 10 << 20 and read_row(copy, "facts", b"a") == b"1"
