@@ -18,6 +18,7 @@ from core.delays import Ports as DelayPorts
 from core.errors import NotAllowed
 from core.exchanges import Exchanges
 from core.flow import BEHIND
+from core.groups import make_groups
 from core.handover import HandOver
 from core.histories import Histories
 from core.lifetimes import Lifetimes
@@ -96,7 +97,7 @@ class Loop(NamedTuple):
 
 class Broker:
     """turn, schedule, model, spill are there at once; log, tail, cold, checkpointer, topology, publisher, replies,
-    dead_letters and delays from start() on.
+    dead_letters, groups and delays from start() on.
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
@@ -227,11 +228,9 @@ class Broker:
         )
         changes = Changes(self.model, applier, change_ports)
         histories = Histories(self.publisher, self.clock, self.content)
-        self.topology = Topology(
-            changes,
-            partial(Exchanges, changes, histories),
-            partial(Lifetimes, self.clock, self.schedule, loop.soon),
-        )
+        lifetimes = partial(Lifetimes, self.clock, self.schedule, loop.soon)
+        self.topology = Topology(changes, partial(Exchanges, changes, histories), lifetimes)
+        self.groups = make_groups(changes, self.schedule, self.clock, self.config)
         self.delays = Delays(
             DelayPorts(
                 model=self.model,
@@ -386,6 +385,7 @@ class Broker:
 
     def close(self, done: Callable[[], None]) -> None:
         """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
+        self.groups.flush()
         self.handover.closing = self.reappender.closed = self.key_blocks.closed = True
         self.schedule.close()
         self.delays.close()

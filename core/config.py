@@ -62,10 +62,11 @@ def endpoint(text: str) -> Endpoint | None:
 
 
 def _within(group: str, values: msgspec.Struct, bounds: dict[str, tuple[int, int]]) -> None:
+    keys = dict(zip(values.__struct_fields__, values.__struct_encode_fields__, strict=True))
     for name, (low, high) in bounds.items():
         value = getattr(values, name)
         if not low <= value <= high:
-            raise ConfigError(f"{group}.{name}", value, f"{low}..{high}")
+            raise ConfigError(f"{group}.{keys[name]}", value, f"{low}..{high}")
 
 
 class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,6 +176,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     queues: int = 200_000
     exchanges: int = 100_000
     bindings: int = 1_000_000
+    groups: int = 100_000
     channels_per_connection: int = 2047
     consumers_per_channel: int = 10_000
     unacked_per_channel: int = 1 << 18
@@ -194,6 +196,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "queues": (1, COUNT_MAX),
             "exchanges": (1, COUNT_MAX),
             "bindings": (1, COUNT_MAX),
+            "groups": (1, COUNT_MAX),
             "channels_per_connection": (1, 65535),
             "consumers_per_channel": (1, COUNT_MAX),
             "unacked_per_channel": (1, COUNT_MAX),
@@ -223,6 +226,12 @@ class AmqpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "consumer_timeout": (0, SIZE_MAX),
         }
         _within("amqp", self, bounds)
+
+
+class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Keys `rocketmq.*`: RocketMQ's own, by its own names."""
+
+    auto_create_subscription_group: bool = True
 
 
 class DefinitionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,6 +275,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log: LogConfig = LogConfig()
     limits: Limits = Limits()
     amqp: AmqpConfig = AmqpConfig()
+    rocketmq: RocketmqConfig = RocketmqConfig()
     definitions: DefinitionsConfig = DefinitionsConfig()
     access: AccessConfig = AccessConfig()
     metrics: MetricsConfig = MetricsConfig()

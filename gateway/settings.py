@@ -58,11 +58,12 @@ def _list_keys() -> dict[str, Key]:
             keys[field.name] = Key(field.type, field.default)
             continue
         for inner in msgspec.structs.fields(field.type):
-            keys[f"{field.name}.{inner.name}"] = Key(inner.type, inner.default)
+            keys[f"{field.name}.{inner.encode_name}"] = Key(inner.type, inner.default)
     return keys
 
 
 KEYS: dict[str, Key] = _list_keys()
+LOWERED = {key.lower(): key for key in KEYS}
 GROUPS = {key.partition(".")[0] for key in KEYS if "." in key}
 
 
@@ -94,9 +95,10 @@ def effective(settings: Settings) -> dict[str, dict[str, object]]:
 
 def value_of(config: Config, key: str) -> object:
     """Return the value of a dotted key, which must exist."""
-    value: object = config
+    value: Any = config
     for name in key.split("."):
-        value = getattr(value, name)
+        names = {field.encode_name: field.name for field in msgspec.structs.fields(value)}
+        value = getattr(value, names[name])
     return value
 
 
@@ -183,6 +185,7 @@ def _environment_entries(environment: Mapping[str, str]) -> Iterator[Entry]:
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX):
             key = name[len(ENVIRONMENT_PREFIX) :].lower().replace("__", ".")
+            key = LOWERED.get(key, key)  # RocketMQ's keys have capitals
             origin = f"environment {name}"
             _check_known(key, origin)
             yield Entry(key, environment[name], origin, True)
@@ -261,7 +264,8 @@ def _build(values: dict[str, Any]) -> Config:
     for field in msgspec.structs.fields(Config):
         if field.name in GROUPS:
             prefix = field.name + "."
-            inner = {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix)}
+            names = {inner.encode_name: inner.name for inner in msgspec.structs.fields(field.type)}
+            inner = {names[key[len(prefix) :]]: value for key, value in values.items() if key.startswith(prefix)}
             arguments[field.name] = field.type(**inner)
         else:
             arguments[field.name] = values[field.name]

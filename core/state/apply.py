@@ -21,9 +21,15 @@ from core.state.records import (
     BindingRemoved,
     ExchangeFact,
     ExchangesDeleted,
+    GroupDeleted,
+    GroupFact,
+    GroupsFact,
     IdsFact,
     KeyPage,
     KeySeen,
+    OffsetsDeleted,
+    OffsetsFact,
+    OffsetsMoved,
     QueueFact,
     QueuesDeleted,
     VhostFact,
@@ -252,10 +258,22 @@ class Applier:
     def _key_seen(self, record: KeySeen, offset: int) -> None:
         put_key(self.model.facts, record, offset)
 
-    def _key_page(self, fact: KeyPage, offset: int) -> None:
-        self.model.facts.put(fact, offset)
+    # -- groups
 
-    def _ids(self, fact: IdsFact, offset: int) -> None:
+    def _group_deleted(self, record: GroupDeleted, offset: int) -> None:
+        self.model.facts.remove(("group", record.name))
+
+    def _offsets_moved(self, record: OffsetsMoved, offset: int) -> None:
+        for group, topic, offsets in record.offsets:
+            self.model.facts.move_offsets(group, topic, offsets, offset)
+
+    def _offsets_deleted(self, record: OffsetsDeleted, offset: int) -> None:
+        for group, topic in record.offsets:
+            self.model.facts.remove(("offsets", group, topic))
+
+    # -- what nothing is built of: the fact is all there is
+
+    def _fact(self, fact: Any, offset: int) -> None:
         self.model.facts.put(fact, offset)
 
 
@@ -269,6 +287,12 @@ APPLY: dict[type, Callable[[Applier, Any, int], None]] = {
     BindingFact: Applier._binding_added,
     BindingRemoved: Applier._binding_removed,
     KeySeen: Applier._key_seen,
-    KeyPage: Applier._key_page,
-    IdsFact: Applier._ids,
+    KeyPage: Applier._fact,
+    IdsFact: Applier._fact,
+    GroupFact: Applier._fact,
+    GroupDeleted: Applier._group_deleted,
+    GroupsFact: Applier._fact,
+    OffsetsFact: Applier._fact,
+    OffsetsMoved: Applier._offsets_moved,
+    OffsetsDeleted: Applier._offsets_deleted,
 }

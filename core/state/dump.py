@@ -21,20 +21,23 @@ from core.state.dump_lines import (
     BindingLine,
     End,
     ExchangeLine,
+    GroupLine,
     IdsLine,
     Key,
     KeysLine,
     Line,
     MessageLine,
+    OffsetsLine,
     Place,
     QueueLine,
     VhostLine,
     encode,
+    group_fields,
     key_fields,
 )
 from core.state.kept_keys import page_keys
 from core.state.model import Model
-from core.state.records import BindingFact, ExchangeFact, KeyPage, QueueFact, VhostFact
+from core.state.records import BindingFact, ExchangeFact, GroupFact, KeyPage, OffsetsFact, QueueFact, VhostFact
 from core.state.replay import Replay
 
 Write = Callable[[bytes], Any]
@@ -112,6 +115,10 @@ class Dump:
         for fact in facts.of(KeyPage):
             keys = [Key(place, number, expires, key) for place, number, key, expires in page_keys(fact)]
             yield KeysLine(vhost=fact.vhost, exchange=fact.exchange, keys=keys)
+        for fact in facts.of(GroupFact):
+            yield GroupLine(**group_fields(fact))
+        for fact in facts.of(OffsetsFact):
+            yield OffsetsLine(group=fact.group, topic=fact.topic, offsets=sorted(fact.offsets.items()))
         yield IdsLine(next=facts.next_id)
 
     def _queue_line(self, fact: QueueFact) -> QueueLine:

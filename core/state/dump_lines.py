@@ -1,6 +1,6 @@
 """The lines of a dump: everything durable, as JSON, one thing on a line. docs/dump.md describes them for others.
 
-    dump | vhost* exchange* queue* binding* keys* ids | message* | end
+    dump | vhost* exchange* queue* binding* keys* group* offsets* ids | message* | end
 
 The form has a version of its own and follows neither the log's records nor state/: a dump moves data between versions
 of the broker. What is bytes is base64. A field that is at its default is left out. A line or field that a reader does
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 
 
 class Line(msgspec.Struct, tag_field="line", omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +90,33 @@ class KeysLine(Line, tag="keys"):
     keys: list[Key]
 
 
+class GroupLine(Line, tag="group"):
+    """A consumer group's configuration, by the names of RocketMQ's. more: what else its JSON says."""
+
+    name: str
+    consume_enable: bool = True
+    consume_from_min_enable: bool = True
+    consume_broadcast_enable: bool = True
+    consume_message_orderly: bool = False
+    retry_queue_nums: int = 1
+    retry_max_times: int = 16
+    broker_id: int = 0
+    which_broker_when_consume_slowly: int = 1
+    notify_consumer_ids_changed_enable: bool = True
+    group_sys_flag: int = 0
+    consume_timeout_minute: int = 15
+    attributes: dict[str, str] = {}
+    more: bytes = b""
+
+
+class OffsetsLine(Line, tag="offsets"):
+    """How far a group has come in a topic: [queue, the offset that it consumes next] each."""
+
+    group: str
+    topic: str
+    offsets: list[tuple[int, int]]
+
+
 class IdsLine(Line, tag="ids"):
     """Every queue id below `next` was given out."""
 
@@ -130,7 +157,8 @@ class End(Line, tag="end"):
     crc: int
 
 
-AnyLine = VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | IdsLine | MessageLine | End
+Declared = VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | GroupLine | OffsetsLine | IdsLine
+AnyLine = Declared | MessageLine | End
 
 encode = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(Head).decode
@@ -161,6 +189,11 @@ def read_line(text: bytes, number: int) -> Any:
         return _decode_line(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DumpRefused(f"its line {number} cannot be read: {error}") from None
+
+
+def group_fields(group: Any) -> dict[str, Any]:
+    """A group's configuration, of a line or a fact."""
+    return {name: getattr(group, name) for name in GroupLine.__struct_fields__}
 
 
 def key_fields(key: bytes) -> dict[str, Any]:

@@ -26,8 +26,13 @@ from core.state.records import (
     Change,
     ExchangeFact,
     ExchangesDeleted,
+    GroupDeleted,
+    GroupFact,
+    GroupsFact,
     IdsFact,
     KeyPage,
+    OffsetsDeleted,
+    OffsetsFact,
     QueueFact,
     QueuesDeleted,
     VhostFact,
@@ -36,7 +41,7 @@ from core.state.records import (
 )
 
 PLACES_AT_ONCE = 4096
-FACT_KINDS = (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage)
+FACT_KINDS = (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage, GroupFact, GroupsFact, OffsetsFact)
 Range = tuple[int, int]
 
 
@@ -167,6 +172,10 @@ def _deletion(fact: Any) -> Change | None:
             key=fact.key,
             arguments=fact.arguments,
         )
+    if isinstance(fact, GroupFact):
+        return GroupDeleted(name=fact.name)
+    if isinstance(fact, OffsetsFact):
+        return OffsetsDeleted(offsets=[(fact.group, fact.topic)])
     return None
 
 

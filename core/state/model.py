@@ -16,14 +16,19 @@ from core.state.records import (
     BindingFact,
     ExchangeFact,
     Fact,
+    GroupFact,
+    GroupsFact,
     IdsFact,
     KeyPage,
+    OffsetsFact,
     QueueFact,
     VhostFact,
 )
 
 FactKey = tuple[Any, ...]
 IDS_KEY: FactKey = ("ids",)
+GROUPS_KEY: FactKey = ("groups",)
+GROUP, TOPIC = "group", "topic"
 
 
 def fact_key(fact: Fact) -> FactKey:
@@ -38,7 +43,11 @@ def fact_key(fact: Fact) -> FactKey:
         return "vhost", fact.name
     if isinstance(fact, KeyPage):
         return "keys", fact.vhost, fact.exchange, fact.number
-    return IDS_KEY
+    if isinstance(fact, GroupFact):
+        return "group", fact.name
+    if isinstance(fact, OffsetsFact):
+        return "offsets", fact.group, fact.topic
+    return GROUPS_KEY if isinstance(fact, GroupsFact) else IDS_KEY
 
 
 class Facts:
@@ -72,10 +81,10 @@ class Facts:
         elif isinstance(fact, QueueFact):
             self.next_id = max(self.next_id, fact.id + 1)
             self.next_transient_id = min(self.next_transient_id, fact.id - 1)
-        if isinstance(fact, (BindingFact, KeyPage)):
+        if isinstance(fact, (BindingFact, KeyPage, OffsetsFact)):
             for end in _ends(fact):
                 self._ends.setdefault(end, {})[key] = None
-        elif not isinstance(fact, (VhostFact, IdsFact)):
+        elif isinstance(fact, (ExchangeFact, QueueFact)):
             self._members.setdefault(fact.vhost, {})[key] = None
             self._names[fact.vhost, _kind(fact), fact.name] = key
         if key not in self.all:
@@ -96,12 +105,12 @@ class Facts:
         self.counts[type(fact)] -= 1
         if self.stated.pop(key, None) is not None:
             self.changed.add(key)
-        if isinstance(fact, (BindingFact, KeyPage)):
+        if isinstance(fact, (BindingFact, KeyPage, OffsetsFact)):
             for end in _ends(fact):
                 self._drop_end(end, key)
         elif isinstance(fact, VhostFact):
             self._remove_all_of(fact.name)
-        elif not isinstance(fact, IdsFact):
+        elif isinstance(fact, (ExchangeFact, QueueFact)):
             self._members.get(fact.vhost, {}).pop(key, None)
             name = fact.vhost, _kind(fact), fact.name
             if self._names.get(name) == key:
@@ -145,6 +154,21 @@ class Facts:
         ends = [self.all[key] for key in self._ends.get((vhost, EXCHANGE, exchange), ())]
         return [fact for fact in ends if isinstance(fact, KeyPage)]
 
+    def offsets(self, kind: str, name: str) -> list[Any]:
+        """How far a group has come in each topic (kind GROUP), or each group in a topic (kind TOPIC)."""
+        return [self.all[key] for key in self._ends.get(("", kind, name), ())]
+
+    def move_offsets(self, group: str, topic: str, offsets: dict[int, int], offset: int) -> None:
+        """Some of the group's offsets in the topic are these now. What the record at that log offset does not say was
+        said before it, so it is no statement of the whole, unless it is the first."""
+        key = "offsets", group, topic
+        known: Any = self.all.get(key)
+        if known is None:
+            self.put(OffsetsFact(group=group, topic=topic, offsets=dict(offsets)), offset)
+        else:
+            known.offsets.update(offsets)
+            self.changed.add(key)
+
     def _drop_end(self, end: tuple[str, str, str], key: FactKey) -> None:
         bindings = self._ends[end]
         bindings.pop(key, None)
@@ -156,7 +180,9 @@ def _kind(fact: ExchangeFact | QueueFact) -> str:
     return QUEUE if isinstance(fact, QueueFact) else EXCHANGE
 
 
-def _ends(fact: BindingFact | KeyPage) -> set[tuple[str, str, str]]:
+def _ends(fact: BindingFact | KeyPage | OffsetsFact) -> set[tuple[str, str, str]]:
+    if isinstance(fact, OffsetsFact):
+        return {("", GROUP, fact.group), ("", TOPIC, fact.topic)}
     if isinstance(fact, KeyPage):
         return {(fact.vhost, EXCHANGE, fact.exchange)}
     return {(fact.vhost, EXCHANGE, fact.source), (fact.vhost, fact.kind, fact.destination)}

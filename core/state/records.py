@@ -131,9 +131,64 @@ class IdsFact(Record, tag="ids"):
     next_id: int
 
 
-Fact = VhostFact | ExchangeFact | QueueFact | BindingFact | KeyPage | IdsFact
-Deletion = VhostRemoved | ExchangesDeleted | QueuesDeleted | BindingRemoved
-Change = Fact | Deletion | KeySeen
+class GroupFact(Record, tag="group"):
+    """A consumer group's configuration, by the names of RocketMQ's SubscriptionGroupConfig. `more`: what else its JSON
+    said (groupRetryPolicy, subscriptionDataSet), as JSON."""
+
+    name: str
+    consume_enable: bool = True
+    consume_from_min_enable: bool = True
+    consume_broadcast_enable: bool = True
+    consume_message_orderly: bool = False
+    retry_queue_nums: int = 1
+    retry_max_times: int = 16
+    broker_id: int = 0
+    which_broker_when_consume_slowly: int = 1
+    notify_consumer_ids_changed_enable: bool = True
+    group_sys_flag: int = 0
+    consume_timeout_minute: int = 15
+    attributes: dict[str, str] = {}
+    more: bytes = b""
+
+
+class GroupDeleted(Record, tag="group_deleted"):
+    """A group's configuration is gone. How far it has come stays."""
+
+    name: str
+
+
+class GroupsFact(Record, tag="groups"):
+    """How often groups were made, changed or deleted, and when last: ms."""
+
+    counter: int = 0
+    ms: int = 0
+
+
+class OffsetsFact(Record, tag="offsets"):
+    """How far a group has come in a topic's queues: queue id -> the offset that it consumes next."""
+
+    group: str
+    topic: str
+    offsets: dict[int, int]
+
+
+class OffsetsMoved(Record, tag="offsets_moved"):
+    """(group, topic, queue id -> offset): those queues' offsets; what the facts say of others stays."""
+
+    offsets: list[tuple[str, str, dict[int, int]]]
+
+
+class OffsetsDeleted(Record, tag="offsets_deleted"):
+    """(group, topic): these groups have come nowhere in these topics."""
+
+    offsets: list[tuple[str, str]]
+
+
+Fact = (
+    VhostFact | ExchangeFact | QueueFact | BindingFact | KeyPage | IdsFact | GroupFact | GroupsFact | OffsetsFact
+)  # fmt: skip
+Deletion = VhostRemoved | ExchangesDeleted | QueuesDeleted | BindingRemoved | GroupDeleted | OffsetsDeleted
+Change = Fact | Deletion | KeySeen | OffsetsMoved
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Change)

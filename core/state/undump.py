@@ -25,13 +25,16 @@ from core.state.dump_lines import (
     DumpRefused,
     End,
     ExchangeLine,
+    GroupLine,
     Head,
     IdsLine,
     KeysLine,
     MessageLine,
+    OffsetsLine,
     Place,
     QueueLine,
     VhostLine,
+    group_fields,
     key_of,
     read_head,
     read_line,
@@ -44,9 +47,11 @@ from core.state.records import (
     BindingFact,
     ExchangeFact,
     Fact,
+    GroupFact,
     IdsFact,
     KeyPage,
     KeySeen,
+    OffsetsFact,
     QueueFact,
     VhostFact,
     encode,
@@ -202,6 +207,14 @@ class Undump:
             )
             put_key(self._facts, record, 0)
 
+    def _group(self, line: GroupLine) -> None:
+        self._declare(GroupFact(**group_fields(line)))
+
+    def _offsets(self, line: OffsetsLine) -> None:
+        if any(not (0 <= queue <= OFFSET_MAX and 0 <= offset <= OFFSET_MAX) for queue, offset in line.offsets):
+            raise self._refuse("has an offset that cannot be")
+        self._declare(OffsetsFact(group=line.group, topic=line.topic, offsets=dict(line.offsets)))
+
     def _ids(self, line: IdsLine) -> None:
         if not 0 < line.next <= OFFSET_MAX:
             raise self._refuse("has an id that cannot be")
@@ -211,7 +224,7 @@ class Undump:
         if self._facts_written:
             return
         self._facts_written = True
-        for kind in (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage, IdsFact):
+        for kind in (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage, GroupFact, OffsetsFact, IdsFact):
             for fact in self._facts.of(kind):
                 self._append(STATE, encode(fact))
 
@@ -287,5 +300,7 @@ DECLARE: dict[type, Any] = {
     QueueLine: Undump._queue,
     BindingLine: Undump._binding,
     KeysLine: Undump._keys,
+    GroupLine: Undump._group,
+    OffsetsLine: Undump._offsets,
     IdsLine: Undump._ids,
 }

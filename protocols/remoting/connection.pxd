@@ -2,10 +2,6 @@ from protocols.peer cimport Peer
 from protocols.remoting.frame cimport Frame
 from protocols.remoting.frame_writer cimport FrameWriter
 
-cpdef enum:
-    NOBODY = 0x100000000
-
-
 cdef class RemotingConnection(Peer):
     cdef readonly object broker, remoting
     cdef readonly FrameWriter writer

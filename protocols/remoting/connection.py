@@ -28,8 +28,8 @@ else:
     from protocols.remoting.frame import Frame
     from protocols.remoting.frame_writer import FrameWriter
 
-    NOBODY = 1 << 32  # the opaque of a one-way request: who answers it writes nothing
 
+NOBODY = cython.declare(cython.longlong, 1 << 32)  # the opaque of a one-way request: who answers it writes nothing
 JSON = cython.declare(cython.int, 0)  # the kind of our headers, whatever kind the request has, as RocketMQ's broker
 RESPONSE = cython.declare(cython.int, 1)
 ONEWAY = cython.declare(cython.int, 2)
@@ -122,7 +122,7 @@ class RemotingConnection(Peer):
             verb(self, frame)
         except Refused as error:
             self.respond(opaque, error.code, error.remark)
-        except (FieldError, BodyError) as error:
+        except (FieldError, BodyError, UnicodeDecodeError) as error:
             self.respond(opaque, Response.SYSTEM_ERROR, str(error))
         except BrokerError as error:
             refused = translate(error)

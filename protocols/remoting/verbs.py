@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from protocols.remoting import groups
+
 Verb = Callable[[Any, Any], None]
 
-FAMILIES: tuple[Mapping[int, Verb], ...] = ()
+FAMILIES: tuple[Mapping[Any, Verb], ...] = (groups.VERBS,)
 
 
-def table(families: tuple[Mapping[int, Verb], ...] = FAMILIES) -> dict[int, Verb]:
+def table(families: tuple[Mapping[Any, Verb], ...] = FAMILIES) -> dict[int, Verb]:
     """All verbs by code; no two families may claim one."""
     found: dict[int, Verb] = {}
     for family in families:

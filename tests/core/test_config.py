@@ -103,6 +103,7 @@ OUT_OF_BOUNDS = [
     (Limits, "limits", "queues", 1, 1 << 30),
     (Limits, "limits", "exchanges", 1, 1 << 30),
     (Limits, "limits", "bindings", 1, 1 << 30),
+    (Limits, "limits", "groups", 1, 1 << 30),
     (Limits, "limits", "channels_per_connection", 1, 65535),
     (Limits, "limits", "consumers_per_channel", 1, 1 << 30),
     (Limits, "limits", "unacked_per_channel", 1, 1 << 30),

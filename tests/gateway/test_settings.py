@@ -134,7 +134,7 @@ def test_an_unknown_group_is_answered_with_the_groups():
     text = refusal(assignments=["zzz=1"])
     assert text == (
         "--set: zzz: unknown key; a key begins with one of: "
-        "data_dir, listeners, tls, log, limits, amqp, definitions, access, metrics, logging"
+        "data_dir, listeners, tls, log, limits, amqp, rocketmq, definitions, access, metrics, logging"
     )
     assert "did you mean limits.queues?" in refusal(assignments=["limit.queues=1"])
 
@@ -221,3 +221,12 @@ def test_the_slow_loader_reads_the_same(monkeypatch, write):
     assert config == Config()
     assert load(files=[path]).config.log.flush == "async"
     assert "not valid YAML" in refusal(files=[write("a: [", "broken")])
+
+
+def test_rocketmqs_keys_have_its_own_names_in_the_environment_too(write):
+    key, variable = "rocketmq.autoCreateSubscriptionGroup", "CORDUROY__ROCKETMQ__AUTOCREATESUBSCRIPTIONGROUP"
+    file = write("rocketmq:\n  autoCreateSubscriptionGroup: false\n")
+    for settings in (load(assignments=[f"{key}=false"]), load(environment={variable: "false"}), load([file])):
+        assert settings.config.rocketmq.auto_create_subscription_group is False
+        assert effective(settings)[key]["value"] is False
+    assert "autoCreateSubscriptionGroup" in refusal(assignments=["rocketmq.auto_create_subscription_group=false"])

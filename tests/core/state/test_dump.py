@@ -302,7 +302,7 @@ BINDING = {"line": "binding", "vhost": "/", "source": "amq.topic", "kind": "queu
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        ([("dump", {"version": 2, "by": "corduroy-mq 9", "new": 1})], "in dump format 2, this version reads up to 1"),
+        ([("dump", {"version": 3, "by": "corduroy-mq 9", "new": 1})], "in dump format 3, this version reads up to 2"),
         (["vhost"], "no dump of mqgateway"),
         ([("", {"any": "json"})], "no dump of mqgateway"),
         (["dump", "vhost", ("", {"line": "shard"})], "its line 3 cannot be read"),

@@ -9,6 +9,7 @@ from protocols.remoting.codes import VERSION
 from protocols.remoting.connection import RemotingConnection
 from protocols.remoting.remoting import Remoting
 from tests.core.queue.bench import Bench
+from tests.core.state.world import World as StateWorld
 from tests.protocols.amqp.world import Transport
 
 ONEWAY = 2
@@ -46,6 +47,24 @@ class World(Bench):
 
     def report(self, event, **fields):
         self.reports.append((event, fields))
+
+    def client(self, host="127.0.0.1", port=50000):
+        return Client(self, host, port)
+
+
+class BrokerWorld(StateWorld):
+    """A whole broker on a simulated disk, and its native port."""
+
+    def boot(self, clean=False):
+        super().boot(clean)
+        self.broker.access = Access(self.broker.clock.monotonic)
+        self.broker.report = lambda event, **fields: None
+        self.remoting = Remoting(self.broker)
+        return self
+
+    @property
+    def clock(self):
+        return self.broker.clock
 
     def client(self, host="127.0.0.1", port=50000):
         return Client(self, host, port)

@@ -1,0 +1,180 @@
+"""Consumer groups of the native protocol: what is configured of each, and how far each has come in each topic queue.
+
+Both are facts in the log. An offset counts at once; those that changed within GATHER_MS are one record, as acks are,
+and nobody waits for it: a crash may take the last of them, and their messages come once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from core.errors import LimitReached, PreconditionFailed
+from core.state.model import GROUPS_KEY, Model
+from core.state.records import Change, GroupDeleted, GroupFact, GroupsFact, OffsetsDeleted, OffsetsMoved
+
+GATHER_MS = 20
+RECORD_BYTES, OFFSET_BYTES = 16 << 10, 16  # of names and offsets in one record, at most and about
+CONFIG_BYTES_MAX = 16 << 10  # of what a group may bring along beside its settings
+OFFSET_MAX = (1 << 63) - 1
+NO_OFFSET = -1
+Offsets = dict[tuple[str, str], dict[int, int]]  # (group, topic) -> queue id -> offset
+
+
+class Ports(NamedTuple):
+    """change(record) appends a state record and applies it; at(epoch ms, callback) is a timer; limit = how many groups
+    there may be."""
+
+    model: Model
+    change: Callable[[Change], None]
+    at: Callable[[int, Callable[[], None]], Any]
+    clock: Any
+    limit: int
+
+
+class Groups:
+    """`auto_create`: a group that is used is made, as RocketMQ's autoCreateSubscriptionGroup says."""
+
+    def __init__(self, ports: Ports, *, auto_create: bool = True):
+        self._ports = ports
+        self._facts = ports.model.facts
+        self._clock = ports.clock
+        self._moved: Offsets = {}  # what is in no record yet
+        self._waiting = False
+        self.auto_create = auto_create
+
+    # -- what is configured
+
+    @property
+    def version(self) -> GroupsFact:
+        """Of all groups' configuration: it grows with every change, and survives a restart."""
+        return self._facts.get(GROUPS_KEY) or GroupsFact()
+
+    def config(self, name: bytes) -> GroupFact | None:
+        """The group's configuration, or None."""
+        found: GroupFact | None = self._facts.get(("group", name.decode()))
+        return found
+
+    def use(self, name: bytes, *, system: bool = False) -> GroupFact | None:
+        """The same, but a group that is not there is made if that may be: `system` = whatever auto_create says. None:
+        it is not there. Raises LimitReached."""
+        fact = self.config(name)
+        if fact is None and (self.auto_create or system):
+            fact = GroupFact(name=name.decode())
+            self.put(fact)
+        return fact
+
+    def put(self, fact: GroupFact) -> None:
+        """Make the group, or replace its configuration. Raises LimitReached, PreconditionFailed."""
+        known = self._facts.get(("group", fact.name))
+        if known is None and self._facts.counts[GroupFact] >= self._ports.limit:
+            raise LimitReached(f"cannot make group '{fact.name}': limits.groups ({self._ports.limit}) is reached")
+        if len(fact.more) + sum(len(name) + len(value) for name, value in fact.attributes.items()) > CONFIG_BYTES_MAX:
+            raise PreconditionFailed(f"group '{fact.name}': its configuration exceeds {CONFIG_BYTES_MAX} bytes")
+        if known != fact:
+            self._ports.change(fact)
+            self._count()
+
+    def delete(self, name: bytes, *, clean_offsets: bool) -> bool:
+        """Forget the group's configuration and, if asked for, how far it has come. Whether it was there."""
+        group = name.decode()
+        if clean_offsets:
+            self._delete_offsets(self._offsets_with("group", group))
+        if self._facts.get(("group", group)) is None:
+            return False
+        self._ports.change(GroupDeleted(name=group))
+        self._count()
+        return True
+
+    def all(self) -> list[GroupFact]:
+        """Every group, in the order they came."""
+        return self._facts.of(GroupFact)
+
+    def _count(self) -> None:
+        self._ports.change(GroupsFact(counter=self.version.counter + 1, ms=self._clock.ms))
+
+    # -- how far each has come
+
+    def offset(self, group: bytes, topic: bytes, queue_id: int) -> int:
+        """The offset that the group consumes next, or NO_OFFSET where it never said."""
+        names = group.decode(), topic.decode()
+        offset = self._moved.get(names, {}).get(queue_id)
+        if offset is None:
+            fact = self._facts.get(("offsets", *names))
+            offset = None if fact is None else fact.offsets.get(queue_id)
+        return NO_OFFSET if offset is None else offset
+
+    def commit(self, group: bytes, topic: bytes, queue_id: int, offset: int) -> None:
+        """The group consumes that offset next, whatever it said before. The caller knows that there is such a queue.
+        Raises PreconditionFailed for an offset that cannot be."""
+        if not 0 <= offset <= OFFSET_MAX:
+            raise PreconditionFailed(f"{offset} is no offset: 0..{OFFSET_MAX}")
+        if self.offset(group, topic, queue_id) == offset:
+            return
+        self._moved.setdefault((group.decode(), topic.decode()), {})[queue_id] = offset
+        if not self._waiting:
+            self._waiting = True
+            self._ports.at(self._clock.ms + GATHER_MS, self.flush)
+
+    def offsets_of(self, group: bytes) -> dict[str, dict[int, int]]:
+        """How far the group has come: topic -> queue id -> offset."""
+        return {topic: self._all_offsets(name, topic) for name, topic in self._offsets_with("group", group.decode())}
+
+    def groups_of(self, topic: bytes) -> list[str]:
+        """The groups that have an offset in the topic."""
+        return [group for group, _ in self._offsets_with("topic", topic.decode())]
+
+    def topic_deleted(self, topic: bytes) -> None:
+        """Nobody has come anywhere in it any more."""
+        self._delete_offsets(self._offsets_with("topic", topic.decode()))
+
+    def flush(self) -> None:
+        """What changed becomes records now: at a stop, and when it has been gathered for long enough."""
+        self._waiting = False
+        moved, self._moved = self._moved, {}
+        for some in _portions(moved):
+            self._ports.change(OffsetsMoved(offsets=some))
+
+    def _all_offsets(self, group: str, topic: str) -> dict[int, int]:
+        fact = self._facts.get(("offsets", group, topic))
+        return (fact.offsets if fact else {}) | self._moved.get((group, topic), {})
+
+    def _offsets_with(self, kind: str, name: str) -> list[tuple[str, str]]:
+        """(group, topic) of all offsets of that group, or in that topic."""
+        place = 0 if kind == "group" else 1
+        found = dict.fromkeys((fact.group, fact.topic) for fact in self._facts.offsets(kind, name))
+        found.update(dict.fromkeys(names for names in self._moved if names[place] == name))
+        return list(found)
+
+    def _delete_offsets(self, names: list[tuple[str, str]]) -> None:
+        for each in names:
+            self._moved.pop(each, None)
+        known = {each: {0: 0} for each in names if self._facts.get(("offsets", *each)) is not None}
+        for some in _portions(known):
+            self._ports.change(OffsetsDeleted(offsets=[(group, topic) for group, topic, _ in some]))
+
+
+def make_groups(changes: Any, schedule: Any, clock: Any, config: Any) -> Groups:
+    """The broker's. changes: core/state/changes.py's."""
+    change = partial(changes.change, durable=True)
+    ports = Ports(changes.model, change, schedule.at, clock, config.limits.groups)
+    return Groups(ports, auto_create=config.rocketmq.auto_create_subscription_group)
+
+
+def _portions(table: Offsets) -> Iterator[list[tuple[str, str, dict[int, int]]]]:
+    """All of it, in lists that each fit a record."""
+    some: list[tuple[str, str, dict[int, int]]] = []
+    size = 0
+    for (group, topic), offsets in table.items():
+        rows = list(offsets.items())
+        for at in range(0, len(rows), RECORD_BYTES // OFFSET_BYTES // 2):
+            part = dict(rows[at : at + RECORD_BYTES // OFFSET_BYTES // 2])
+            part_size = len(group) + len(topic) + OFFSET_BYTES * len(part)
+            if some and size + part_size > RECORD_BYTES:
+                yield some
+                some, size = [], 0
+            some.append((group, topic, part))
+            size += part_size
+    if some:
+        yield some
