@@ -29,44 +29,40 @@ from core.log.record import STATE
 from core.log.recovery import Recovered, scan
 from core.log.retention import Retention
 from core.log.scans import Ports as ScanPorts
+from core.making import Maker
 from core.past import make_past
 from core.policies import Policies
 from core.publish import Publisher
 from core.queries import MessageKeys, make_queries
 from core.queue.cold import ColdReads
 from core.queue.delivery import Queue
-from core.queue.levels import Levels
 from core.queue.spill import Ports as SpillPorts
 from core.queue.spill import Spill
-from core.quorum import QuorumQueue
+from core.queue.topic_queue import TopicLog
 from core.replies import Replies
-from core.routing.exchange import comparable_fields
-from core.routing.once import KEY_HEADER, Entry, key_in
 from core.schedule import Schedule
 from core.state.apply import Applier
-from core.state.arguments import MAX_PRIORITY, SINGLE_ACTIVE, ArgumentCodec, table_of
+from core.state.arguments import ArgumentCodec, table_of
 from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
 from core.state.checkpoint import Ports as CheckpointPorts
-from core.state.delayed import DELAYED, DelayedQueue
+from core.state.delayed import DelayedQueue
 from core.state.kept_keys import read_keys
 from core.state.model import IDS_KEY, Model, VirtualHost
 from core.state.reappend import Ports as ReappendPorts
 from core.state.reappend import Reappender
-from core.state.records import IdsFact, KeySeen, QueueFact, encode
-from core.state.replay import LoggedQueue
+from core.state.records import IdsFact, encode
 from core.state.restore import Restored, restore
 from core.state.retain import Retainer
 from core.state.snapshot import Stamp, read_chunk
-from core.state.type_arguments import QUORUM, STREAM
-from core.stream import Stream
+from core.topics import Ports as TopicPorts
+from core.topics import Topics
 from core.topology import Topology, random_name
 from core.turn import Turn
 
 DEFAULT_VHOST = "/"
 NO_BOUND = 1 << 62  # until the gateway, which knows how much memory there is, says how much transient queues may take
-KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue types with a class of their own
 
 
 class Disk(NamedTuple):
@@ -134,6 +130,7 @@ class Broker:
         self.started = False
         spilling = SpillPorts(disk.spill, disk.spiller, disk.readers, clock, loop.soon)
         self.spill = Spill(spilling, config.limits.transient_bytes or NO_BOUND)
+        self.topic_log = TopicLog()
         self._disk = disk
         self._loop = loop
         self._codec = codec
@@ -146,9 +143,9 @@ class Broker:
         """Recover and be ready to serve. Raises LogCorrupt, StoreRefused; StoreDamaged: another Broker has to try."""
         disk = self._disk
         disk.store.open()
-        decode = partial(table_of, self._codec)
-        applier = Applier(self.model, self._make_queue, decode, self._configure_exchange)
-        self._apply = applier.apply
+        decode, maker = partial(table_of, self._codec), Maker(self, self.topic_log, partial(read_chunk, disk.store))
+        applier = Applier(self.model, maker.queue, decode, maker.exchange, maker.topic)
+        maker.apply = applier.apply
         restored = restore(disk.store, applier, self._scan)
         disk.engine.start(restored.log.tail)
         self._build_log(restored.log)
@@ -158,7 +155,7 @@ class Broker:
         self.turn.submit = self.handover.submit
         if IDS_KEY not in self.model.facts.stated:
             fact = IdsFact(next_id=self.model.facts.next_id)
-            applier.apply(fact, self._append_state(encode(fact)))
+            applier.apply(fact, self.append_state(encode(fact)))
         if not self.model.vhosts:
             self.topology.add_vhost(DEFAULT_VHOST)
         self.topology.started()
@@ -184,6 +181,9 @@ class Broker:
         self.log.turn, self.log.batch_offset = self.turn, recovered.batch
         self.tail = self.log.tail
         self.reader = Reader(disk.engine, self.tail, loop.soon, config.segment_bytes)
+        topics = self.topic_log
+        topics.log, topics.turn, topics.fetch = self.log, self.turn, self.reader.fetch
+        topics.read, topics.read_chunk = disk.engine.read, self._read_chunk
         self.cold = ColdReads(self.reader, disk.readers, partial(read_chunk, disk.store), self.tail, self.spill)
         self.schedule.expire = self.cold.expire
         self.replies = Replies(self.turn, self.tail, self._random_bytes)
@@ -208,9 +208,12 @@ class Broker:
         disk, loop = self._disk, self._loop
         keeper, first = Keeper(keep_of(self.config), self.clock, self.log.segment_bytes), disk.files.first
         self.retention = Retention(self.log, first, loop.failed, self._oldest_read, keeper, needed_from=needed_from)
+        self.retention.native_from = lambda: self.topic_log.lowest
+        self.topic_log.first = self._log_begins_at
         self._build_past()
         retainer = Retainer(self.model, self.log, self.retention, STATE)
-        ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, lambda: self.handover.now(), self._sync_log)
+        sync = self._sync_log
+        ports = CheckpointPorts(disk.store, disk.checkpoints, loop.soon, self._hand_over, sync, self.topic_log)
         self.checkpointer = Checkpointer(self.model, self.log, ports, retainer, self.config.log.checkpoint_bytes)
         self._build_reappender(retainer)
         self.handover = HandOver(
@@ -224,9 +227,15 @@ class Broker:
             follow=self.key_blocks.follow,
         )
         change_ports = ChangePorts(
-            self._append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits, self.policies
+            self.append_state, self._queue_deleted, self._codec, self._random_bytes, self.config.limits, self.policies
         )
         changes = Changes(self.model, applier, change_ports)
+        self.topics = Topics(
+            self.model,
+            self.topic_log,
+            TopicPorts(self.append_state, applier.apply, self.checkpointer.deleted, self.clock, loop.soon),
+        )
+        self.retention.trimmed = self.topics.trimmer.look
         histories = Histories(self.publisher, self.clock, self.content)
         lifetimes = partial(Lifetimes, self.clock, self.schedule, loop.soon)
         self.topology = Topology(changes, partial(Exchanges, changes, histories), lifetimes)
@@ -295,61 +304,13 @@ class Broker:
                 self.delays.restored(queue, partial(read_chunk, self._disk.store))
             elif queue.ready or queue.delayed:
                 self.cold.expire(queue)
-
-    def _make_queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Any:
-        identity = fact.id, fact.vhost.encode(), fact.name
-        hidden = fact.queue_type == DELAYED
-        kind = KINDS.get(fact.queue_type, LoggedQueue if fact.durable else Queue)
-        queue: Any = kind(identity, fact.durable, self.turn, self.tail)
-        queue.cold = self.cold
-        if not fact.durable:
-            queue.held.room = self.spill.room
-        if not hidden:  # what waits there neither expires nor becomes a dead letter, and no policy is for it
-            queue.wake_at = self.schedule.wake_at
-            queue.letters = self.dead_letters
-            queue.key_of = self._key_of
-            queue.configure(self.policies.settings(fact, arguments))
-            queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
-            if arguments.get(MAX_PRIORITY, 0) > 0:
-                queue.levels = Levels(int(arguments[MAX_PRIORITY]), self._priority_of)
-        if slot is not None:
-            if slot.unordered:
-                slot.put_in_order(partial(read_chunk, self._disk.store))
-            queue.adopt(slot)
-            if queue.levels is not None:
-                queue.levels.restore(queue, partial(read_chunk, self._disk.store))
-            if fact.queue_type not in (DELAYED, STREAM):
-                queue.restore_overtaking(slot, partial(read_chunk, self._disk.store))
-        return queue
-
-    def _configure_exchange(self, vhost: str, exchange: Any) -> None:
-        """An exchange was made: give it what policies ask for, and what its deduplication works with."""
-        self.policies.configure_exchange(vhost, exchange)
-        cache = exchange.cache
-        if cache is not None:
-            cache.clock = self.clock
-            if exchange.durable:
-                cache.keep = partial(self._keep_key, vhost, exchange.name)
-
-    def _keep_key(self, vhost: str, exchange: str, entry: Entry) -> None:
-        record = KeySeen(
-            vhost=vhost,
-            exchange=exchange,
-            place=entry.place,
-            number=entry.number,
-            key=entry.key,
-            expires=entry.expires,
-        )
-        self._apply(record, self._append_state(encode(record)))
-
-    def _key_of(self, header: bytes) -> bytes | None:
-        """The deduplication key in a header block, or None."""
-        fields = self.content(header).headers()
-        return key_in(comparable_fields({KEY_HEADER: fields[KEY_HEADER]})) if KEY_HEADER in fields else None
-
-    def _priority_of(self, header: bytes) -> int:
-        """The priority that a message asks for; 0 = none."""
-        return self.content(header).property_of("priority") or 0
+        for topic in self.topics.all():
+            for queue in topic.queues.made.values():
+                checkpointer.restored(queue, restored.tails.get(queue.id, -1))
+                if restored.records:
+                    queue.touch()
+        self.topic_log.lowest = 0
+        self.topics.trimmer.look()
 
     def _queue_deleted(self, queue: Queue) -> None:
         self.schedule.forget(queue)
@@ -362,10 +323,18 @@ class Broker:
         if queue.durable:
             self.checkpointer.deleted(queue.id)
 
-    def _append_state(self, body: bytes) -> int:
+    def append_state(self, body: bytes) -> int:
+        """Append a state record and return its offset: its maker applies it."""
         self.turn.schedule()
         offset: int = self.log.append(STATE, body)
         return offset
+
+    def _log_begins_at(self) -> int:
+        first: int = self.retention.first
+        return first
+
+    def _hand_over(self) -> None:
+        self.handover.now()
 
     def _sync_log(self, upto: int) -> None:
         """In the checkpointer's thread: ASYNC_FLUSH says committed before it is synced, a checkpoint must not."""

@@ -1,4 +1,4 @@
-from core.log.record cimport Encoder
+from core.log.encoder cimport Encoder
 from core.log.view cimport View
 
 cpdef enum:

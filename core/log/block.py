@@ -14,12 +14,14 @@ import cython
 from core.errors import LogCorrupt
 
 if cython.compiled:
-    from cython.cimports.core.log.record import HEAD_BYTES, OTHER, STORE, Encoder
+    from cython.cimports.core.log.encoder import Encoder
+    from cython.cimports.core.log.record import HEAD_BYTES, OTHER, STORE
     from cython.cimports.core.log.view import View
     from cython.cimports.core.message import Message
     from cython.cimports.core.wire import rd32
 else:
-    from core.log.record import HEAD_BYTES, OTHER, STORE, Encoder
+    from core.log.encoder import Encoder
+    from core.log.record import HEAD_BYTES, OTHER, STORE
     from core.log.view import View
     from core.message import Message
     from core.wire import rd32

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from core.clock import Clock
 from core.errors import LimitReached
 from core.log.commit_log import KINDS, CommitLog
-from core.log.record import Encoder
+from core.log.encoder import Encoder
 from core.message import Message
 
 COMMIT_BYTES = 4 << 20  # so much is appended at most before it is written

@@ -1,14 +1,13 @@
 from core.clock cimport Clock
-from core.log.record cimport Encoder
+from core.log.encoder cimport Encoder
+from core.log.filling cimport Batch, Filling
+from core.log.native_encoder cimport NativeEncoder
+from core.log.record cimport RecordWriter
 from core.log.tail cimport Tail
 from core.log.waiter cimport Waiter
 from core.message cimport Message
+from core.native cimport Native
 from core.turn cimport Turn
-
-
-cdef class Batch:
-    cdef list parts, pages
-    cdef long long start, end
 
 
 cdef class CommitLog:
@@ -20,17 +19,18 @@ cdef class CommitLog:
     cdef object _soon, _failed, _done_callback, _release_callback
     cdef Clock _clock
     cdef Encoder _encoder
+    cdef NativeEncoder _native
+    cdef Filling _filling
     cdef long long[::1] _next
-    cdef list _pool, _pages, _parts, _buffers, _waiters
-    cdef object _closed, _marked, _callbacks, _view
-    cdef bytearray _page
-    cdef Py_ssize_t _page_at, _run_at, _pages_wanted
-    cdef long long _part_at, _batch_bytes, _segment_end, _joined_at
+    cdef list _waiters
+    cdef object _closed, _marked, _callbacks
+    cdef long long _segment_end, _joined_at, _own_end
     cdef Batch _in_flight
     cdef public Turn turn
     cdef bint _follows
     cdef readonly bint together
     cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count, bint moved=*) except? -1
+    cpdef long long append_native(self, Native message) except? -1
     cpdef long long append_copy(self, Message message, long long[::1] places) except? -1
     cpdef long long append(self, int kind, bytes body) except? -1
     cpdef join(self, Py_ssize_t size)
@@ -40,13 +40,9 @@ cdef class CommitLog:
     cpdef submit(self)
     cpdef bint awaited(self) except? -1
     cdef long long _append(self, int kind) except? -1
+    cdef _mark(self)
+    cdef bytes _put(self, RecordWriter record, bint keep)
     cdef _make_way(self, Py_ssize_t size)
-    cdef _roll(self)
-    cdef _take_page(self)
-    cdef _end_run(self)
-    cdef _end_part(self)
     cdef _cut(self)
     cdef _close(self)
     cdef _send(self)
-    cdef _recycle(self, list pages)
-    cdef _begin(self)

@@ -1,11 +1,13 @@
 """The broker's one log. Offsets are bytes since its birth: committed <= appended.
 
 Records appended while a batch is on its way to disk leave together in the next, so batches grow with load, without a
-timer. A record is written straight into the pages of the batch that fills; a large body goes along by reference. Pages
-are used again when their batch is committed. `engine` and `soon` are injected: the local disk (or the simulator's, or a
-replicated group) and loop.call_soon.
+timer. `engine` and `soon` are injected: the local disk (or the simulator's, or a replicated group) and loop.call_soon.
 
     filling ──submit()──► closed batches ──one at a time──► engine ──► committed: waiters, then callbacks
+
+Native records say nothing of their batch. So every batch begins and ends with a record of our own, and none of its
+native records lies further than MARK_BYTES behind one: what is left of a batch tells which it was (recovery.py). A
+transaction begins and ends with one, too. Where there is none to be written, an empty *done* record is the mark.
 
 A record that does not fit the rest of its segment, with 8 bytes to spare, goes to the next one; the rest begins with
 its length and the blank magic, as in RocketMQ.
@@ -18,42 +20,40 @@ from collections import deque
 
 import cython
 
-from core.log.record import link_body
+from core.log.encoder import link_body
 
 if cython.compiled:
     from cython.cimports.core.clock import Clock
-    from cython.cimports.core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
+    from cython.cimports.core.log.encoder import Encoder
+    from cython.cimports.core.log.filling import Batch, Filling
+    from cython.cimports.core.log.native_encoder import NativeEncoder
+    from cython.cimports.core.log.record import DONE, PLACES_MAX, RecordWriter
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.log.waiter import Waiter
     from cython.cimports.core.message import Message
+    from cython.cimports.core.native import Native
     from cython.cimports.core.turn import Turn
-    from cython.cimports.core.wire import wr32
 else:
     from core.clock import Clock
-    from core.log.record import HEAD_BYTES, PLACES_MAX, Encoder
+    from core.log.encoder import Encoder
+    from core.log.filling import Batch, Filling
+    from core.log.native_encoder import NativeEncoder
+    from core.log.record import DONE, PLACES_MAX, RecordWriter
     from core.log.tail import Tail
     from core.log.waiter import Waiter
     from core.message import Message
+    from core.native import Native
     from core.turn import Turn
-    from core.wire import wr32
 
 BATCH_BYTES_MAX, TAIL_BYTES = 8 << 20, 16 << 20
 KINDS = 5
 PAGE_BYTES = cython.declare(cython.Py_ssize_t, 256 << 10)
-RECORD_IN_PAGE_MAX = cython.declare(cython.Py_ssize_t, 64 << 10)  # head, inline body, properties: always less
-PAGES_IDLE = cython.declare(cython.Py_ssize_t, 8)  # kept while nothing is on its way
-BLANK_MAGIC = cython.declare(cython.uint, 0xCBD43194)
 BLANK_BYTES = cython.declare(cython.Py_ssize_t, 8)
+MARK_BYTES = cython.declare(cython.longlong, 32 << 10)
 LINK_PLACES = 4096  # in one link record
 LINK_PLACE_BYTES = cython.declare(cython.Py_ssize_t, 28)
 SPACE_RESERVED = 8 << 20  # of the space made ahead, at most an eighth of a segment: for acks, releases and closes
 LAZY_BYTES = cython.declare(cython.longlong, 1 << 20)  # so much goes to the disk though nobody waits for it
-
-
-@cython.final
-@cython.cclass
-class Batch:
-    """What goes to the engine in one piece: parts = [(log offset, [buffers])], each contiguous within one segment."""
 
 
 @cython.cclass
@@ -61,7 +61,7 @@ class CommitLog:
     """Append, batch, commit.
 
     appended, committed   offsets, as batch_offset: where the last batch began. batch_no = the number of the one filling
-    tail                  the newest messages, as append_store() brings them
+    tail                  the newest messages, as append_store() and append_native() bring them
     turn                  runs when a batch is through: what it released leaves at once, and what waits is submitted;
                           None = nothing runs, and it is submitted at once
     """
@@ -88,19 +88,18 @@ class CommitLog:
         self.batch_bytes_max = batch_bytes_max
         self.tail = Tail(tail_bytes)
         self._next = array("q", counters)
-        self._encoder = Encoder()
+        self._encoder, self._native, self._filling = Encoder(), NativeEncoder(), Filling()
         self.appended = self.committed = engine.tail()
         self.tail.released(self.committed)
         self._segment_end = (self.appended // segment_bytes + 1) * segment_bytes
         self.batch_no = self.batches = self.records = 0
-        self._pool, self._pages, self._parts, self._buffers, self._waiters = [], [], [], [], []
+        self._waiters = []
         self._closed, self._marked, self._callbacks = deque(), deque(), deque()
-        self._page = self._view = self._in_flight = self.turn = None
-        self._page_at = self._run_at = self._batch_bytes = self._joined_at = 0
-        self._pages_wanted = PAGES_IDLE
+        self._in_flight = self.turn = None
+        self._joined_at = self._own_end = 0
         self._done_callback, self._release_callback = self._done, self._release
         self.together = self._follows = False
-        self._part_at = self.batch_offset = -1
+        self.batch_offset = -1
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -127,6 +126,26 @@ class CommitLog:
                 self.append(4, link_body(offset, size, places, start, min(count, start + LINK_PLACES)))
             self.together = joined
         return offset
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def append_native(self, message: Native) -> cython.longlong:
+        """Store a native message, whose queue_offset is its place in its topic's queue. Sets its offset, record_size
+        and store_ms, and returns the offset. Raises LimitReached."""
+        encoder: NativeEncoder = self._native
+        size: cython.Py_ssize_t = encoder.plan(message)
+        self._make_way(size + BLANK_BYTES)
+        begins: cython.bint = self._filling.size == 0 or self.together and self.appended == self._joined_at
+        if begins or self.appended - self._own_end >= MARK_BYTES:
+            self._mark()
+        encoder.queue_offset = message.queue_offset
+        record: bytes = self._put(encoder, True)
+        encoder.forget()
+        message.offset = encoder.offset
+        message.record_size = size
+        message.store_ms = encoder.store_ms
+        self.tail.add_record(record, encoder.offset)
+        return encoder.offset
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -186,19 +205,19 @@ class CommitLog:
     def submit(self):
         """End of a turn: hand the filling batch to the engine, unless one is on its way (then it follows that one)."""
         if self._in_flight is None:
-            if not self._closed and (self._batch_bytes or self._waiters):
+            if not self._closed and (self._filling.size or self._waiters):
                 self._close()
             self._send()
-        elif self._batch_bytes >= self.batch_bytes_max:
+        elif self._filling.size >= self.batch_bytes_max:
             self._close()
-        self._follows = self._batch_bytes > 0 and self._in_flight is not None
+        self._follows = self._filling.size > 0 and self._in_flight is not None
 
     @cython.ccall
     @cython.exceptval(-1)
     def awaited(self) -> cython.bint:
         """Whether somebody waits for what is not committed yet. Acks, and messages that ask for no persistence, may
         wait for a batch that somebody does."""
-        return len(self._waiters) > 0 or len(self._callbacks) > 0 or self._batch_bytes >= LAZY_BYTES
+        return len(self._waiters) > 0 or len(self._callbacks) > 0 or self._filling.size >= LAZY_BYTES
 
     def close(self, done: object) -> None:
         """done() once everything appended is committed and the engine has let go of its files; or failed()."""
@@ -225,115 +244,70 @@ class CommitLog:
     def memory_bytes(self) -> int:
         """Of pages, in use and kept."""
         batches = [batch for batch in (*self._closed, self._in_flight) if batch is not None]
-        pages = sum(len(cython.cast(Batch, batch).pages) for batch in batches)
-        return (len(self._pool) + len(self._pages) + pages) * PAGE_BYTES
+        used: int = sum(len(cython.cast(Batch, batch).pages) for batch in batches) * PAGE_BYTES
+        return self._filling.memory_bytes + used
 
     @cython.cfunc
     @cython.exceptval(-1)
     def _append(self, kind: cython.int) -> cython.longlong:
         """Write the record that the encoder has planned."""
         encoder: Encoder = self._encoder
-        size: cython.Py_ssize_t = encoder.size
-        assert size <= self.segment_bytes - BLANK_BYTES, f"a record of {size} bytes exceeds a segment"
-        self._make_way(size)
-        if self.appended + size + BLANK_BYTES > self._segment_end:
-            self._roll()
-        self._begin()
-        offset: cython.longlong = self.appended
-        encoder.offset = offset
+        self._make_way(encoder.size)
         encoder.queue_offset = self._next[kind]
-        encoder.batch_offset = self.batch_offset
-        encoder.store_ms = self._clock.ms
-        if encoder.inline():
-            self._page_at = encoder.write(self._page, self._page_at)
-        else:
-            pieces: list = []
-            head_at: cython.Py_ssize_t = self._page_at
-            end: cython.Py_ssize_t = encoder.write_around(self._page, head_at, pieces)
-            self._page_at = head_at + HEAD_BYTES
-            self._end_run()
-            self._buffers.extend(pieces)
-            self._page_at = end
+        self._put(encoder, False)
         self._next[kind] += 1
-        self._batch_bytes += size
-        self.appended = offset + size
+        self._own_end = self.appended
+        return encoder.offset
+
+    @cython.cfunc
+    def _mark(self):
+        """A record of our own that says nothing but where its batch began."""
+        self._encoder.plan(DONE, b"")
+        self._encoder.queue_offset = self._next[3]
+        self._put(self._encoder, False)
+        self._next[3] += 1
+        self._own_end = self.appended
+
+    @cython.cfunc
+    def _put(self, record: RecordWriter, keep: cython.bint) -> bytes:
+        """Write a record that was planned to the log's end; keep: return its bytes."""
+        size: cython.Py_ssize_t = record.size
+        assert size <= self.segment_bytes - BLANK_BYTES, f"a record of {size} bytes exceeds a segment"
+        if not self._filling.size:
+            self.batch_offset = self.appended
+        if self.appended + size + BLANK_BYTES > self._segment_end:
+            self._filling.blank(self.appended, self._segment_end - self.appended)
+            self.appended = self._segment_end
+            self._segment_end += self.segment_bytes
+        record.offset = self.appended
+        record.batch_offset = self.batch_offset
+        record.store_ms = self._clock.ms
+        kept: bytes = self._filling.write(record, self.appended, keep)
+        self.appended += size
         self.records += 1
-        return offset
+        return kept
 
     @cython.cfunc
     def _make_way(self, size: cython.Py_ssize_t):
         """A batch holds 8 MiB, or one bigger record or transaction: close what fills when `size` more would exceed."""
-        if self._batch_bytes and not self.together and self._batch_bytes + size > self.batch_bytes_max:
+        if self._filling.size and not self.together and self._filling.size + size > self.batch_bytes_max:
             self._cut()
-
-    @cython.cfunc
-    def _begin(self):
-        """Bytes are about to be written at `appended`, into a page with room for them."""
-        if self._page is None or PAGE_BYTES - self._page_at < RECORD_IN_PAGE_MAX:
-            self._take_page()
-        if not self._batch_bytes:
-            self.batch_offset = self.appended
-        if self._part_at < 0:
-            self._part_at = self.appended
-
-    @cython.cfunc
-    def _roll(self):
-        """Fill the rest of the segment with a blank and go on in the next."""
-        self._begin()
-        page: cython.p_uchar = self._page
-        wr32(page, self._page_at, self._segment_end - self.appended)
-        wr32(page, self._page_at + 4, BLANK_MAGIC)
-        self._page_at += BLANK_BYTES
-        self._batch_bytes += BLANK_BYTES
-        self._end_part()
-        self.appended = self._segment_end
-        self._segment_end += self.segment_bytes
-
-    @cython.cfunc
-    def _take_page(self):
-        """Write on in another page: one used before, or a new one."""
-        self._end_run()
-        self._page = self._pool.pop() if self._pool else bytearray(PAGE_BYTES)
-        self._view = memoryview(self._page)
-        self._pages.append(self._page)
-        self._page_at = self._run_at = 0
-
-    @cython.cfunc
-    def _end_run(self):
-        """What was written since the last run goes to the engine as one buffer."""
-        if self._page_at > self._run_at:
-            self._buffers.append(self._view[self._run_at : self._page_at])
-            self._run_at = self._page_at
-
-    @cython.cfunc
-    def _end_part(self):
-        """What follows does not lie behind it in the same segment, or not in the same batch."""
-        self._end_run()
-        if self._buffers:
-            self._parts.append((self._part_at, self._buffers))
-            self._buffers = []
-        self._part_at = -1
 
     @cython.cfunc
     def _cut(self):
         """End the filling batch's bytes. Its waiters stay: they are marked at the end of a turn only."""
-        self._end_part()
-        batch: Batch = Batch()
-        batch.parts = self._parts
-        batch.pages = self._pages
+        if self._own_end != self.appended:
+            self._mark()
+        batch: Batch = self._filling.cut()
         batch.start = self.batch_offset
         batch.end = self.appended
         self._closed.append(batch)
-        self._parts, self._pages = [], []
-        self._page = self._view = None
-        self._page_at = self._run_at = 0
-        self._batch_bytes = 0
 
     @cython.cfunc
     def _close(self):
         """Close the filling batch: what was appended up to here is what its waiters wait for."""
         waiters: list = self._waiters
-        if self._batch_bytes:
+        if self._filling.size:
             self._cut()
         self.batch_no += 1
         if waiters:
@@ -368,7 +342,7 @@ class CommitLog:
             self.committed = batch.end
             self.tail.released(batch.end)
             batch.parts = []
-            self._recycle(batch.pages)
+            self._filling.recycle(batch.pages, not self._closed)
             self._release()
             if self._closed or turn is None:
                 if self._follows or self._closed or self.awaited():
@@ -378,17 +352,6 @@ class CommitLog:
         finally:
             if ours:
                 turn.run()
-
-    @cython.cfunc
-    def _recycle(self, pages: list):
-        """Keep about as many pages as the last batches used; after a burst the rest goes back to the system."""
-        kept: cython.Py_ssize_t = self._pages_wanted - (self._pages_wanted + 7) // 8
-        self._pages_wanted = max(len(pages), kept, PAGES_IDLE)
-        self._pool.extend(pages)
-        idle: cython.bint = not self._batch_bytes and not self._closed
-        room: cython.Py_ssize_t = PAGES_IDLE if idle else self._pages_wanted
-        if len(self._pool) > room:
-            del self._pool[room:]
 
     def _release(self) -> None:
         """Tell everyone whose records are committed, in the order of the log."""

@@ -1,8 +1,9 @@
-"""How long segments are kept that nothing needs any more: for replay, while the disk has room for them.
+"""How long segments are kept that nothing needs any more: for replay, while the disk has room for them, and those with
+native messages, which nobody ever settles, as RocketMQ keeps them.
 
 They go from the front, by whichever rule asks first:
 
-    size    there is more of them than `log.keep_bytes`, or than DISK_SHARE of the disk
+    size    there is more of them than `log.keep_bytes`, or than DISK_SHARE of the disk; not of native messages
     hours   older than `log.keep_hours`; only in the hours of `log.delete_when`, if that names some
     disk    the disk is used up to `log.disk_force_percent`, or has less free than twice `limits.disk_free_bytes`
     full    the disk takes no more, or copies of what is live need room (retention.py, make_room)
@@ -28,7 +29,8 @@ DISK_SHARE = 0.05  # of the disk is kept at most
 ALARMS_AHEAD = 2  # times limits.disk_free_bytes: with less free than that, what is kept goes
 RELEASE_PERCENT = 1.0  # so far below its mark a step ends, so that it does not flap
 HOUR_MS = 3_600_000
-STORE_MS_AT, STORE_MS_END = 56, 64  # in a record
+SYS_FLAG_AT, STORE_MS_AT, STORE_MS_END = 36, 56, 76  # in a record, behind a host of IPv6 12 bytes further back
+BORN_V6 = 0x10  # of sys flag
 
 
 class Keep(NamedTuple):
@@ -140,4 +142,5 @@ def stored_ms(head: bytes, offset: int) -> int:
         return 0
     if int.from_bytes(head[OFFSET_AT:OFFSET_END], "big") != offset:
         return 0
-    return max(0, int.from_bytes(head[STORE_MS_AT:STORE_MS_END], "big", signed=True))
+    at = STORE_MS_AT + (12 if int.from_bytes(head[SYS_FLAG_AT : SYS_FLAG_AT + 4], "big") & BORN_V6 else 0)
+    return max(0, int.from_bytes(head[at : at + 8], "big", signed=True))

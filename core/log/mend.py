@@ -10,11 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from core.log.record import OTHER, Encoder
+from core.log.encoder import Encoder
+from core.log.record import OTHER
 from core.log.recovery import BLOCK_BYTES, KINDS, OFFSET_MAX, ReadFiles, Walk
-from core.log.scrub import behind, scrub
+from core.log.scrub import behind, numbered, scrub
 from core.log.view import View
 
 BLANK_BYTES = 8
@@ -190,8 +191,8 @@ class Missing:
 
     def __init__(self, starts: set[int], first: int):
         self._starts = starts
-        self._last: dict[int, int] = {} if first else dict.fromkeys(range(1, KINDS), -1)  # kind -> its last number
-        self._open: set[int] = set()  # kinds of which some may be missing since
+        self._last: dict[Any, int] = {} if first else dict.fromkeys(range(1, KINDS), -1)  # numbered() -> its last one
+        self._open: set[Any] = set()  # of which some may be missing since
         self.counts: Counter[int] = Counter()
 
     def record(self, view: View) -> None:
@@ -204,9 +205,10 @@ class Missing:
                 self._last.clear()
                 self._open.clear()
             return
-        if kind in self._open:
-            self._open.discard(kind)
-            lost = view.queue_offset - self._last[kind] - 1
+        key = numbered(view)
+        if key in self._open:
+            self._open.discard(key)
+            lost = view.queue_offset - self._last[key] - 1
             if lost > 0:
                 self.counts[kind] += lost
-        self._last[kind] = view.queue_offset
+        self._last[key] = view.queue_offset

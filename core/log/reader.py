@@ -1,4 +1,5 @@
-"""Cold reads: messages by their place in the log, from the tail or from blocks that a reader thread fetches.
+"""Cold reads: messages by their place in the log, from the tail or from blocks that a reader thread fetches. Of native
+ones: their records, as they lie there.
 
 Units that lie near each other are read as one block. The loop never touches the disk; what comes back is checked and
 decoded on it, a bounded block at a time.
@@ -13,15 +14,14 @@ from functools import partial
 import cython
 
 from core.errors import LogCorrupt
+from core.log.decode import decode_block
 from core.log.engine import LogEngine
-from core.log.view import decode_block
+from core.message import Message
 
 if cython.compiled:
     from cython.cimports.core.log.tail import Tail
-    from cython.cimports.core.message import Message
 else:
     from core.log.tail import Tail
-    from core.message import Message
 
     GAP_BYTES_MAX = 64 << 10  # between two units of one block: cheaper to read than to ask twice
     BLOCK_BYTES_MAX = 1 << 20  # or one bigger record
@@ -30,7 +30,7 @@ READS_MAX = 4  # blocks under way
 OFFSET_MAX = (1 << 63) - 1
 
 Unit = tuple[int, int]  # log offset, size
-Done = Callable[[list[Message] | Exception], None]
+Done = Callable[[list[Message | bytes] | Exception], None]
 
 
 @cython.final
@@ -101,7 +101,7 @@ class Reader:
         offset: cython.longlong
         size: cython.longlong
         for place, (offset, size) in enumerate(fetch.units):
-            message: Message = self._tail.get(offset)
+            message = self._tail.get(offset)
             if message is None:
                 cold.append((offset, size, place))
             else:

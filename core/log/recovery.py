@@ -6,7 +6,8 @@ that holds no valid record:
 - records of the same batch follow: the batch was torn, none of it was ever confirmed: cut it here;
 - a record of a later batch follows: the batch was complete once, so the log is damaged: refuse, and name the offset.
 A record counts only where its own log offset says it lies: a message may hold what looks like one. The records of a
-transaction count only when all of them are there, so the log ends before one that was torn.
+transaction count only when all of them are there, so the log ends before one that was torn. What native records do not
+say of batch and transaction, those of our own that lie around them do (commit_log.py).
 
 What was read may still be in memory only: the last broker may have ended between the write of its last batch and the
 sync, or because of a sync that failed, after which no later one tells of those bytes. So they are written again and
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from core.errors import LogCorrupt, StoreRefused
-from core.log.record import JOINED
+from core.log.record import NATIVE
 from core.log.view import BLANK, CUT_SHORT, UNKNOWN, View
 
 BLOCK_BYTES = 4 << 20
@@ -99,6 +100,7 @@ def scan(
             f"mqgateway repair says what can be saved"
         )
     walk = Walk(files, on_record, counters)
+    walk.batch_offset = max(batch, 0)  # of what follows as native records, with which no batch begins
     tail = walk.run(max(start, files.first))
     dirty_to = _survey(files, (tail, walk.stopped_at), unsynced_bytes)
     if dirty_to > tail:
@@ -186,13 +188,14 @@ class Walk:
         at = records = 0
         batch_offset = self.batch_offset
         while (size := parse(block, at, offset + at)) > 0:
-            if view.flag & JOINED or self._joined:
+            if view.joined or self._joined:
                 if self._join(block, at, offset + at):
                     batch_offset = view.batch_offset
             else:
                 on_record(view)
-                counters[view.kind] = view.queue_offset + 1
-                batch_offset = view.batch_offset
+                if view.kind != NATIVE:
+                    counters[view.kind] = view.queue_offset + 1
+                    batch_offset = view.batch_offset
                 records += 1
             at += size
         self.records += records
@@ -201,16 +204,17 @@ class Walk:
         return at
 
     def _join(self, block: bytes, at: int, offset: int) -> bool:
-        """Keep a record of a transaction; when it is the last, take all of them and return True."""
+        """Keep a record of a transaction; when it is the last, which is one of our own, take all and return True."""
         view = self._view
         self._joined.append((block, at, offset))
-        if view.flag & JOINED:
+        if view.joined or view.kind == NATIVE:
             return False
         joined, self._joined = self._joined, []
         for place in joined:
             view.parse(*place)
             self._on_record(view)
-            self.counters[view.kind] = view.queue_offset + 1
+            if view.kind != NATIVE:
+                self.counters[view.kind] = view.queue_offset + 1
         self.records += len(joined)
         return True
 

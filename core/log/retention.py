@@ -4,7 +4,8 @@ worth it that something is copied.
     first            needed_from                 committed
     | kept for replay | somebody needs it ........ |
 
-What is needed is the caller's to say (state/retain.py, state/reappend.py): one offset. What is kept, keeping.py says.
+What is needed is the caller's to say (state/retain.py, state/reappend.py): one offset. What is kept, keeping.py says:
+of segments with native messages for a time, as RocketMQ keeps them, whatever their size.
 The segment being written never goes. Removing is the engine's work, off the loop.
 """
 
@@ -32,6 +33,7 @@ class Retention:
     needed_from  the first segment that somebody needs; it is remembered by checkpoints, and only grows
     freed        rule of keeping.py -> segments freed since start
     reading()    the lowest log offset that somebody is about to read
+    native_from(), trimmed()   where the first native message lies; hears that segments went: the broker's to set
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Retention:
         self._engine.make_room = self.make_room
         self._failed = failed
         self.keeper = keeper
+        self.native_from: Callable[[], int] = lambda: OFFSET_MAX
+        self.trimmed: Callable[[], None] = lambda: None
         self.first = first
         self.needed_from = max(first, needed_from - needed_from % log.segment_bytes)
         self.freed = dict.fromkeys(RULES, 0)
@@ -105,7 +109,7 @@ class Retention:
         if upto > first:
             self.first, self._ended_ms = upto, 0
             self._engine.trim(upto, self._trimmed)
-        elif first < self.needed_from and not (self._ended_ms or self._asking) and self.keeper.asks_age:
+        elif first < self.needed_from and not (self._ended_ms or self._asking) and self._asks_age:
             self._ask_age(first + segment_bytes)
         return list(range(first, upto, segment_bytes))
 
@@ -113,11 +117,17 @@ class Retention:
         """(rule, log offset up to which it wants the log gone)."""
         segment_bytes, keeper = self._log.segment_bytes, self.keeper
         kept_from = self.needed_from - keeper.bytes_max
-        yield "size", kept_from + -kept_from % segment_bytes
+        native_from = self.native_from()
+        yield "size", min(kept_from + -kept_from % segment_bytes, native_from - native_from % segment_bytes)
         if keeper.too_old(self._ended_ms):
             yield "hours", self.first + segment_bytes
         for rule, wanted in self._wanted.items():
             yield rule, self.first + wanted + -wanted % segment_bytes
+
+    @property
+    def _asks_age(self) -> bool:
+        """Whether it matters how old a segment is."""
+        return self.keeper.asks_age or self.native_from() < self.needed_from
 
     def _trimmed(self, result: list[int] | Exception) -> None:
         going, self._going = self._going, {}
@@ -128,6 +138,7 @@ class Retention:
             self.freed[rule] += count
         extra = {"segments": len(result), "log_begins_at": self.first, "rule": ", ".join(going)}
         logger.info("log segments freed", extra=extra)
+        self.trimmed()
         self._go()
 
     def _ask_age(self, at: int) -> None:

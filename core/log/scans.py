@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from core.log.keeping import STORE_MS_END, stored_ms
 from core.log.sieve import Sieve, Sifted
 from core.log.view import BLANK, CUT_SHORT
 
@@ -20,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20  # read at once, or one bigger record
 OFFSET_MAX = (1 << 63) - 1
-MAGIC = bytes.fromhex("daa320a7")
-STORE_MS_AT, STORE_MS_END = 56, 64  # in a record
 
 
 class Reader(Protocol):
@@ -211,8 +210,8 @@ def _segment_of(read: Callable[[int, int], bytes], first: int, committed: int, s
     low, high = first // segment_bytes, max(first, committed - 1) // segment_bytes
     while low < high:
         middle = (low + high + 1) // 2
-        head = read(middle * segment_bytes, STORE_MS_END)
-        if head[4:8] == MAGIC and int.from_bytes(head[STORE_MS_AT:], "big") >= ms:
+        begins = middle * segment_bytes
+        if stored_ms(read(begins, STORE_MS_END), begins) >= ms:
             high = middle - 1
         else:
             low = middle

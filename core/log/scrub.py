@@ -7,10 +7,10 @@ every damaged place and goes on behind it. What is no damage: a torn batch at th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.errors import LogCorrupt
-from core.log.record import OTHER
+from core.log.record import NATIVE, OTHER
 from core.log.recovery import BLOCK_BYTES, OFFSET_END, ReadFiles, Walk, valid_records
 from core.log.view import View
 
@@ -81,12 +81,18 @@ def behind(files: ReadFiles, bad: int, tail: int) -> tuple[int, int, int]:
     return found, -1, dirty_to
 
 
+def numbered(view: View) -> Any:
+    """What its queue offset counts: records of its kind, native ones of their topic's queue."""
+    return view.kind if view.kind != NATIVE else (view.topic(), view.queue_id)
+
+
 class _Checker:
-    """What one record cannot show: that none is missing between it and the last of its kind."""
+    """What one record cannot show: that none is missing between it and the last of its kind, or of its topic's queue:
+    a topic that was made anew begins at 0."""
 
     def __init__(self, on_record: Callable[[View], None]):
         self._on_record = on_record
-        self._due: dict[int, int] = {}  # kind -> the next queue offset
+        self._due: dict[Any, int] = {}  # see numbered() -> the next queue offset
         self.damages: list[Damage] = []
 
     def damaged(self, damage: Damage) -> None:
@@ -98,10 +104,11 @@ class _Checker:
         """One more valid record."""
         if view.kind == OTHER:  # what a repair put where records were lost
             self._due.clear()
-        due = self._due.get(view.kind, view.queue_offset)
-        self._due[view.kind] = view.queue_offset + 1
+        key = numbered(view)
+        due = self._due.get(key, view.queue_offset)
+        self._due[key] = view.queue_offset + 1
         place = view.offset, view.offset + view.size
-        if view.queue_offset != due:
+        if view.queue_offset != due and (view.queue_offset or view.kind != NATIVE):
             self.damages.append(Damage(*place, f"its queue offset is {view.queue_offset}, due was {due}"))
         if self.damages:
             return

@@ -1,6 +1,8 @@
 cdef class BlockWalk:
     cdef Py_ssize_t _at, _size, _count, _count_max
     cdef unsigned long long _offset
+    cdef bytes _own_prefix
+    cdef unsigned char* _own
     cdef int _search(self, bytes block, unsigned long long start, object room) except? -9
     cdef int _walk(self, unsigned char* b, Py_ssize_t n, unsigned long long start, long long* found) noexcept nogil
     cdef bint _look(self, unsigned char* b, Py_ssize_t at, long long* found) noexcept nogil

@@ -21,12 +21,14 @@ else:
     from core.wire import rd8, rd16, rd32, rd64
 
 MAGIC = cython.declare(cython.uint, 0xDAA320A7)
+MAGIC_2 = cython.declare(cython.uint, 0xDAA320AB)
 BLANK_MAGIC = cython.declare(cython.uint, 0xCBD43194)
 MIN_BYTES = cython.declare(cython.Py_ssize_t, 88 + 1 + 2 + 20)
 STORE_TOPIC_BYTES = cython.declare(cython.uint, 16)  # CORDUROY_MESSAGE; no other of ours is as long
 LINK_TOPIC_BYTES = cython.declare(cython.uint, 13)  # as CORDUROY_DONE and CORDUROY_LOST have: two letters tell
 LETTER_L = cython.declare(cython.uint, 76)
 LETTER_I = cython.declare(cython.uint, 73)
+OWN_PREFIX = cython.declare(bytes, b"CORDUROY_")
 Q_NAME = cython.declare(bytes, b"__Q")
 ADDRESS_NAME = cython.declare(bytes, b"__ADDRESS")
 SCRATCH_BYTES = 49152  # of what 64 KiB of base64 stand for
@@ -127,6 +129,8 @@ class BlockWalk:
         self._at = self._size = self._count = 0
         self._count_max = 1 << 30
         self._offset = 0
+        self._own_prefix = OWN_PREFIX
+        self._own = self._own_prefix
 
     @cython.cfunc
     @cython.exceptval(-9)
@@ -167,7 +171,7 @@ class BlockWalk:
             if rd32(b, at + 4) == BLANK_MAGIC:
                 self._size = size
                 return BLANK
-            if rd32(b, at + 4) != MAGIC or size < MIN_BYTES:
+            if rd32(b, at + 4) != MAGIC and rd32(b, at + 4) != MAGIC_2 or size < MIN_BYTES:
                 return INVALID
             if left < HEAD_BYTES:
                 return CUT_SHORT
@@ -177,7 +181,7 @@ class BlockWalk:
             if left < size:
                 return CUT_SHORT
             self._offset = start + at
-            if not self._look(b, at, found):
+            if rd32(b, at + 4) == MAGIC and rd32(b, at + 36) == 0 and not self._look(b, at, found):
                 return INVALID
             at += size
             if self._count >= self._count_max:
@@ -200,6 +204,8 @@ class BlockWalk:
         if properties_at + CRC_BYTES > end or properties_at + rd16(b, properties_at - 2) != end:
             return False
         kind: cython.int = 0
+        if topic_bytes < LINK_TOPIC_BYTES or not lies(b, topic_at, self._own, 9):
+            return True  # a native message
         if topic_bytes == STORE_TOPIC_BYTES:
             kind = STORE
         elif topic_bytes == LINK_TOPIC_BYTES and is_link(b, topic_at):

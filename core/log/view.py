@@ -1,7 +1,7 @@
-"""Reading one record of the log: see record.py for its bytes.
+"""Reading one record of the log: see record.py and encoder.py for its bytes.
 
 A View checks a record where it lies in a block and finds its fields; nothing is copied until asked for. Recovery uses
-one View for all records, the reader one per fetch.
+one View for all records, the reader one per fetch. A record of a topic that is none of ours is a native message.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import cython
 from core.errors import LogCorrupt
 
 if cython.compiled:
-    from cython.cimports.core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE, crc_range
+    from cython.cimports.core.log.record import CRC_BYTES, HEAD_BYTES, JOINED, LINK, NATIVE, STORE, crc_range
     from cython.cimports.core.message import Message, new_message
+    from cython.cimports.core.native import Native, signed
     from cython.cimports.core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, same, take, varint_size
 else:
-    from core.log.record import CRC_BYTES, HEAD_BYTES, LINK, STORE, crc_range
+    from core.log.record import CRC_BYTES, HEAD_BYTES, JOINED, LINK, NATIVE, STORE, crc_range
     from core.message import Message, new_message
+    from core.native import Native, signed
     from core.wire import base64_bytes, rd8, rd16, rd32, rd64, rd_varint, same, take, varint_size
 
     BLANK, INVALID, CUT_SHORT, UNKNOWN = 0, -1, -2, -3  # what parse() returns instead of a size
@@ -30,6 +32,7 @@ CRC_MASK = cython.declare(cython.uint, 0x7FFFFFFF)
 MIN_BYTES = cython.declare(cython.Py_ssize_t, 88 + 1 + 2 + 20)
 TOPICS = cython.declare(tuple, tuple(b"CORDUROY_" + kind for kind in (b"LOST", b"MESSAGE", b"STATE", b"DONE", b"LINK")))
 AMQP_UNSEEN = cython.declare(cython.int, 2)  # an origin's number: see record.py
+OWN_PREFIX = cython.declare(bytes, b"CORDUROY_")
 CRC_NAME = cython.declare(bytes, b"__CRC32#\x01")
 
 
@@ -62,13 +65,21 @@ def read_places(text: bytes, at: cython.Py_ssize_t):
 @cython.final
 @cython.cclass
 class View:
-    """One record: kind, offset, size, queue_offset, batch_offset, store_ms, flag, body_size (with its block behind)."""
+    """One record: kind, offset, size, queue_id, queue_offset, store_ms, born_ms, flag, sys_flag, body_size (with its
+    block behind).
+
+    joined        it counts only together with the next; a native one says nothing of that
+    batch_offset  where its batch began; of a native one: -1, which says nothing
+    """
 
     def __init__(self):
         self._buffer = None
         self.kind = 0
         self.offset = self.queue_offset = self.batch_offset = self.store_ms = 0
-        self.size = self.body_size = self.flag = 0
+        self.size = self.body_size = self.flag = self.sys_flag = self.queue_id = 0
+        self.born_ms = 0
+        self.joined = False
+        self._shift = self._topic_at = self._topic_bytes = 0
         self._at = self._body_at = self._properties_at = self._properties_end = 0
         self._q_at = self._q_end = self._address_at = self._address_end = self._expire_at = self._expire_end = 0
         self._origin_at = self._origin_end = self._tail_at = self._tail_end = self._from_at = self._from_end = 0
@@ -114,39 +125,65 @@ class View:
         self._bytes = b
         self._at = at
         self.offset = offset
-        known: cython.bint = magic == MAGIC and rd32(b, at + 36) == 0
         self._properties_end = at + size - CRC_BYTES
-        if (known and not self._lay_out(b, at)) or not self._verify(b, at):
+        if not self._lay_out(b, at, magic == MAGIC_2):
+            if magic == MAGIC and self.sys_flag == 0:
+                return INVALID
+            self.kind = UNKNOWN  # whole, it is of a layout that is none of these
+        if not self._verify(b, at):
             return INVALID
-        return size if known and self.kind != UNKNOWN else UNKNOWN
+        return size if self.kind != UNKNOWN else UNKNOWN
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _lay_out(self, b: cython.p_uchar, at: cython.Py_ssize_t) -> cython.bint:
-        """Find body, topic and properties; False when their sizes do not add up to the record's."""
+    def _lay_out(self, b: cython.p_uchar, at: cython.Py_ssize_t, wide: cython.bint) -> cython.bint:
+        """Find body, topic and properties; False when their sizes do not add up to the record's. wide: the length of
+        the topic has two bytes."""
         end: cython.Py_ssize_t = at + self.size
-        self.body_size = rd32(b, at + 84)
-        self._body_at = at + HEAD_BYTES
-        if self.body_size > self.size - MIN_BYTES:
+        self.sys_flag = rd32(b, at + 36)
+        born_shift: cython.Py_ssize_t = 12 if self.sys_flag & 0x10 else 0
+        self._shift = born_shift + (12 if self.sys_flag & 0x20 else 0)
+        beside: cython.Py_ssize_t = MIN_BYTES + self._shift + wide
+        if self.size < beside:
             return False
-        topic_at: cython.Py_ssize_t = self._body_at + self.body_size + 1
-        topic_bytes: cython.Py_ssize_t = rd8(b, topic_at - 1)
-        self._properties_at = topic_at + topic_bytes + 2
+        self.body_size = rd32(b, at + 84 + self._shift)
+        self._body_at = at + HEAD_BYTES + self._shift
+        if self.body_size > self.size - beside:
+            return False
+        self._topic_at = self._body_at + self.body_size + 1 + wide
+        self._topic_bytes = rd16(b, self._topic_at - 2) if wide else rd8(b, self._topic_at - 1)
+        self._properties_at = self._topic_at + self._topic_bytes + 2
         if self._properties_at + CRC_BYTES > end:
             return False
         if self._properties_at + rd16(b, self._properties_at - 2) != end:
             return False
-        self.kind = UNKNOWN
-        i: cython.int
-        for i in range(5):
-            if same(b, topic_at, topic_bytes, TOPICS[i]):
-                self.kind = i
-                break
         self.flag = rd32(b, at + 16)
         self.queue_offset = rd64(b, at + 20)
-        self.store_ms = rd64(b, at + 56)
-        self.batch_offset = rd64(b, at + 76)
+        self.born_ms = rd64(b, at + 40)
+        self.store_ms = rd64(b, at + 56 + born_shift)
+        self.kind = self._kind_of(b, wide)
+        if self.kind == NATIVE:
+            self.queue_id = signed(rd32(b, at + 12))
+            self.batch_offset = -1
+            self.joined = False
+        else:
+            self.batch_offset = rd64(b, at + 76)
+            self.joined = self.flag & JOINED != 0
         return True
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def _kind_of(self, b: cython.p_uchar, wide: cython.bint) -> cython.int:
+        """By the topic."""
+        if self._topic_bytes < 9 or not same(b, self._topic_at, 9, OWN_PREFIX):
+            return NATIVE if self._topic_bytes else UNKNOWN
+        if wide or self.sys_flag:
+            return UNKNOWN
+        i: cython.int
+        for i in range(5):
+            if same(b, self._topic_at, self._topic_bytes, TOPICS[i]):
+                return i
+        return UNKNOWN
 
     @cython.cfunc
     @cython.exceptval(-1)
@@ -170,6 +207,40 @@ class View:
             if self._tail_end:
                 n -= self._decimal(self._bytes, self._tail_at, self._tail_end)
         return take(self._bytes, self._body_at, n)
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def is_of(self, topic: bytes) -> cython.bint:
+        """Whether that is the record's topic."""
+        return same(self._bytes, self._topic_at, self._topic_bytes, topic)
+
+    @cython.ccall
+    def topic(self) -> bytes:
+        """The name of its topic."""
+        return take(self._bytes, self._topic_at, self._topic_bytes)
+
+    @cython.ccall
+    def native(self) -> Native:
+        """The native message as it was stored, but for its tags code."""
+        assert self.kind == NATIVE
+        b: cython.p_uchar = self._bytes
+        at: cython.Py_ssize_t = self._at + 48
+        message: Native = Native(self.topic(), self.queue_id, self.body(), self.properties())
+        message.flag, message.sys_flag = signed(self.flag), signed(self.sys_flag)
+        message.born_ms, message.store_ms = self.born_ms, self.store_ms
+        message.born_host = take(b, at, 20 if self.sys_flag & 0x10 else 8)
+        at += len(message.born_host) + 8
+        message.store_host = take(b, at, 20 if self.sys_flag & 0x20 else 8)
+        at += len(message.store_host)
+        message.reconsume_times = signed(rd32(b, at))
+        message.prepared_offset = rd64(b, at + 4)
+        message.queue_offset, message.offset, message.record_size = self.queue_offset, self.offset, self.size
+        return message
+
+    @cython.ccall
+    def properties(self) -> bytes:
+        """The property text, but for the CRC."""
+        return take(self._bytes, self._properties_at, self._properties_end - self._properties_at)
 
     @cython.ccall
     @cython.exceptval(-1)
@@ -305,63 +376,3 @@ class View:
             self._tail_at, self._tail_end = value_at, end
         elif same(b, at, n, b"__FROM"):
             self._from_at, self._from_end = value_at, end
-
-
-@cython.cfunc
-def message_in(
-    view: View,
-    owner: object,
-    b: cython.p_uchar,
-    left: cython.Py_ssize_t,
-    at: cython.Py_ssize_t,
-    size: cython.Py_ssize_t,
-    offset: cython.longlong,
-):
-    """See decode_message(); the rest as in View.parse_in()."""
-    found: cython.Py_ssize_t = view.parse_in(owner, b, left, at, offset)
-    if found != size or view.kind != STORE:
-        raise LogCorrupt(f"no message of {size} bytes at log offset {offset}")
-    return view.message()
-
-
-def decode_message(buffer: bytes, at: cython.Py_ssize_t, size: cython.Py_ssize_t, offset: cython.longlong) -> Message:
-    """The message whose record of `size` bytes lies at `at` in buffer and at `offset` in the log.
-
-    Raises LogCorrupt, naming the offset, when there is no such record.
-    """
-    return message_in(View(), buffer, buffer, len(buffer) - at, at, size, offset)
-
-
-def decode_block(
-    buffer: bytes | memoryview, start: cython.longlong, units: object, places: list, messages: list
-) -> None:
-    """decode_message() for units[place] = (log offset, size) of each place, into messages[place]; buffer begins at
-    `start` in the log. One View serves all. Nothing of the buffer is kept: a memoryview is one of writable memory,
-    which others use again afterwards."""
-    if isinstance(buffer, bytes):
-        _decode_units(buffer, buffer, len(buffer), start, units, places, messages)
-    elif cython.compiled:
-        lent: cython.uchar[::1] = buffer
-        if lent.shape[0]:
-            _decode_units(buffer, cython.address(lent[0]), lent.shape[0], start, units, places, messages)
-    else:
-        decode_block(bytes(buffer), start, units, places, messages)
-
-
-@cython.cfunc
-def _decode_units(
-    owner: object,
-    b: cython.p_uchar,
-    total: cython.Py_ssize_t,
-    start: cython.longlong,
-    units: object,
-    places: list,
-    messages: list,
-):
-    view: View = View()
-    at: cython.Py_ssize_t
-    offset: cython.longlong
-    for place in places:
-        offset, size = units[place]
-        at = offset - start
-        messages[place] = message_in(view, owner, b, total - at, at, size, offset)

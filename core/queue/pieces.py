@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from core.log.block import BLOCK_BITS, SLICE, decode, decode_codes, encode, encode_codes, skip
-from core.log.record import Encoder
+from core.log.encoder import Encoder
 from core.queue.chunk import Piece
 
 SHARED_PARTS, SHARED_BYTES = 16, 4096  # a piece has so many parts at most, and one more for so many bytes

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from core.log.block import BLOCK_BITS
-from core.log.record import Encoder
+from core.log.encoder import Encoder
 from core.queue.chunk import BLOCK_BYTES, Piece, Room
 from core.queue.pieces import Block, blocks_of, encode_block, parts_of, read_piece
 

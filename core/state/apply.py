@@ -13,7 +13,7 @@ from core.routing.exchange import Exchange
 from core.routing.router import Router
 from core.state.delayed import DELAYED
 from core.state.kept_keys import kept_keys, put_key
-from core.state.model import Model, VirtualHost, fact_key
+from core.state.model import TOPICS_VERSION_KEY, Model, VirtualHost, fact_key, topic_key
 from core.state.records import (
     EXCHANGE,
     QUEUE,
@@ -32,6 +32,9 @@ from core.state.records import (
     OffsetsMoved,
     QueueFact,
     QueuesDeleted,
+    TopicDeleted,
+    TopicFact,
+    TopicsVersion,
     VhostFact,
     VhostRemoved,
     decode,
@@ -51,7 +54,8 @@ PREDECLARED_NAMES = frozenset(name for name, _, _ in PREDECLARED) | {""}
 
 class Applier:
     """make_queue(fact, arguments, slot) makes a Queue, with what replay found of it or None; decode_arguments(block)
-    gives the dict of an argument table; configure(vhost name, exchange) gives an exchange what policies ask for."""
+    gives the dict of an argument table; configure(vhost name, exchange) gives an exchange what policies ask for;
+    make_topic(config, slots) makes a Topic, slots = queue id -> what replay found."""
 
     def __init__(
         self,
@@ -59,11 +63,13 @@ class Applier:
         make_queue: Callable[..., Any],
         decode_arguments: Callable[[bytes], dict[str, Any]],
         configure: Callable[[str, Any], None],
+        make_topic: Callable[[Any, dict[int, Any]], Any],
     ):
         self.model = model
         self.replay: Replay | None = None  # while replaying
         self._make_queue = make_queue
         self._configure = configure
+        self._make_topic = make_topic
         self._decode_arguments = decode_arguments
 
     def state(self, body: bytes, offset: int) -> None:
@@ -88,6 +94,8 @@ class Applier:
             self._build_exchange(fact)
         for fact in facts.of(QueueFact):
             self._build_queue(fact)
+        for fact in facts.of(TopicFact):
+            self._build_topic(fact)
         self.replay = None
         for fact in facts.of(BindingFact):
             self._build_binding(fact)
@@ -99,8 +107,8 @@ class Applier:
         for fact in (*facts.of(ExchangeFact), *facts.of(QueueFact), *facts.of(BindingFact), *facts.of(KeyPage)):
             if not self._stands(fact):
                 facts.remove(fact_key(fact))
-        for queue_id in [number for number in replay.slots if facts.get(("queue", number)) is None]:
-            replay.drop(queue_id)
+        for slot in [slot for slot in replay.slots.values() if facts.get(slot.fact_key()) is None]:
+            replay.drop(slot.id)
 
     def _stands(self, fact: Any) -> bool:
         """Whether what a fact refers to is there."""
@@ -271,6 +279,36 @@ class Applier:
         for group, topic in record.offsets:
             self.model.facts.remove(("offsets", group, topic))
 
+    # -- native topics
+
+    def _topic_stated(self, fact: TopicFact, offset: int) -> None:
+        self.model.facts.put(fact, offset)
+        self._topics_changed(fact, offset)
+        if self.replay is None:
+            self._build_topic(fact)
+        else:
+            self.replay.topic_ends(fact.config.name, fact.ends)
+
+    def _build_topic(self, fact: TopicFact) -> None:
+        topic = self.model.topics.get(fact.config.name)
+        if topic is not None:
+            topic.configure(fact.config)
+            return
+        slots = self.replay.topic_slots(fact.config.name) if self.replay is not None else {}
+        self.model.topics[fact.config.name] = self._make_topic(fact.config, slots)
+
+    def _topic_deleted(self, record: TopicDeleted, offset: int) -> None:
+        self.model.facts.remove(topic_key(record.name))
+        self._topics_changed(record, offset)
+        self.model.topics.pop(record.name, None)
+        if self.replay is not None:
+            self.replay.drop_topic(record.name)
+
+    def _topics_changed(self, record: TopicFact | TopicDeleted, offset: int) -> None:
+        known = self.model.facts.get(TOPICS_VERSION_KEY)
+        if known is None or record.counter > known.counter:
+            self.model.facts.put(TopicsVersion(counter=record.counter, ms=record.ms), offset)
+
     # -- what nothing is built of: the fact is all there is
 
     def _fact(self, fact: Any, offset: int) -> None:
@@ -295,4 +333,7 @@ APPLY: dict[type, Callable[[Applier, Any, int], None]] = {
     OffsetsFact: Applier._fact,
     OffsetsMoved: Applier._offsets_moved,
     OffsetsDeleted: Applier._offsets_deleted,
+    TopicFact: Applier._topic_stated,
+    TopicDeleted: Applier._topic_deleted,
+    TopicsVersion: Applier._fact,
 }

@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from core.queue.index import CHUNK_UNITS
+from core.queue.topic_queue import TopicLog, TopicQueue
 from core.state.done import DoneWriter, gather
-from core.state.freeze import freeze_tail
+from core.state.freeze import freeze_tail, freeze_topic_queue
 from core.state.model import FactKey, Model
 from core.state.records import encode
 from core.state.retain import Retainer
@@ -46,13 +47,15 @@ class Worker(Protocol):
 
 class Ports(NamedTuple):
     """What a checkpointer works with. soon(callback) runs it in the next turn of the loop; hand_over() appends what was
-    settled up to now; sync_log(offset) makes the log durable up to there and runs in the thread."""
+    settled up to now; sync_log(offset) makes the log durable up to there and runs in the thread; topics: which queues
+    of native topics have changed."""
 
     tables: Tables
     worker: Worker
     soon: Callable[[Callable[[], None]], Any]
     hand_over: Callable[[], None]
     sync_log: Callable[[int], None]
+    topics: TopicLog
 
 
 class Slices(NamedTuple):
@@ -114,7 +117,8 @@ class Checkpointer:
         """Recovery made this queue; `tail` = number of the partial chunk that the store holds of it, or -1."""
         if tail >= 0:
             self._tails[queue.id] = tail
-        self._retainer.look(queue)
+        if not isinstance(queue, TopicQueue):
+            self._retainer.look(queue)
 
     def gather(self, settled: list[Any]) -> list[bytes]:
         """The queues that changed since the last time. Returns the bodies of their *done* records."""
@@ -123,6 +127,7 @@ class Checkpointer:
     def deleted(self, queue_id: int) -> None:
         """A durable queue is gone: its rows go with the next checkpoint."""
         self.touched.pop(queue_id, None)
+        self._ports.topics.touched.pop(queue_id, None)
         self._tails.pop(queue_id, None)
         self.gone.add(queue_id)
         self._retainer.forget(queue_id)
@@ -130,7 +135,8 @@ class Checkpointer:
     @property
     def dirty(self) -> bool:
         """Whether a checkpoint would change anything."""
-        return bool(self.touched or self.gone or self._model.facts.changed or self._log.appended > self.stamp)
+        touched = self.touched or self._ports.topics.touched
+        return bool(touched or self.gone or self._model.facts.changed or self._log.appended > self.stamp)
 
     def consider(self) -> int:
         """Begin a checkpoint if log bytes or unstored chunks ask for it; return the log offset from which on it is
@@ -141,8 +147,9 @@ class Checkpointer:
         if appended - self.stamp >= self.bytes_max:
             self.checkpoint()
         elif appended >= self._look_at:
-            self._look_at = appended + max(LOOK_BYTES, LOOK_QUEUE_BYTES * len(self.touched))
-            if sum(len(queue.index.unstored) for queue in self.touched.values()) >= UNSTORED_CHUNKS_MAX:
+            touched = [*self.touched.values(), *self._ports.topics.touched.values()]
+            self._look_at = appended + max(LOOK_BYTES, LOOK_QUEUE_BYTES * len(touched))
+            if sum(len(queue.index.unstored) for queue in touched) >= UNSTORED_CHUNKS_MAX:
                 self.checkpoint()
         return min(self.stamp + self.bytes_max, self._look_at)
 
@@ -173,7 +180,8 @@ class Checkpointer:
             self._retainer.needed_from,
             self._log.batch_offset,
         )
-        frozen = Frozen(stamp, facts.changed, self.touched, self.gone)
+        touched = self.touched | self._ports.topics.take_touched()
+        frozen = Frozen(stamp, facts.changed, touched, self.gone)
         facts.changed, self.touched, self.gone = set(), {}, set()
         self._writer.epoch += 1
         waiting, self._finished = self._finished, []
@@ -206,13 +214,20 @@ class Checkpointer:
             if queue.index.unstored or queue.index.stored:
                 stored = yield from self._freeze_chunks(frozen, queue)
             if not queue.deleted:
-                held = self._tails.get(queue.id, -1)
-                tail = freeze_tail(queue, held, stored, frozen.puts, frozen.deletes)
-                if tail != held:
-                    frozen.tails[queue.id] = tail
-                self._retainer.look(queue)
+                self._freeze_queue(frozen, queue, stored)
             if count % self.slices.queues == 0:
                 yield
+
+    def _freeze_queue(self, frozen: Frozen, queue: Any, stored: Iterable[int]) -> None:
+        """What is kept of one queue, beside its full chunks."""
+        held = self._tails.get(queue.id, -1)
+        native = isinstance(queue, TopicQueue)
+        freeze = freeze_topic_queue if native else freeze_tail
+        tail = freeze(queue, held, stored, frozen.puts, frozen.deletes)
+        if tail != held:
+            frozen.tails[queue.id] = tail
+        if not native:
+            self._retainer.look(queue)
 
     def _freeze_chunks(self, frozen: Frozen, queue: Any) -> Generator[None, None, set[int]]:
         """One queue's full chunks, in slices; returns the numbers of those that the store will hold. What is done with
@@ -306,6 +321,8 @@ class Checkpointer:
 def near_chunks(queue: Any) -> set[int]:
     """Numbers of the chunks that stay in memory: the floor's, those that are read next, and the youngest two."""
     index = queue.index
+    if isinstance(queue, TopicQueue):  # each reader has a place of its own: most keep up
+        return {index.end // CHUNK_UNITS - 1, index.end // CHUNK_UNITS}
     reading = queue.next // CHUNK_UNITS
     last = index.end // CHUNK_UNITS
     return {queue.cursor.floor // CHUNK_UNITS, reading, reading + 1, last - 1, last}

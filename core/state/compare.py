@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from core.queue.index import CHUNK_UNITS, FOUND
 from core.state.apply import Applier
 from core.state.model import Facts
-from core.state.records import QueueFact
+from core.state.records import QueueFact, TopicFact
 
 ReadChunk = Callable[[int, int], bytes | None]
 
@@ -51,6 +51,29 @@ def differences(kept: Loaded, rebuilt: Loaded) -> Iterator[str]:
             if ours != logs:
                 yield f"queue '{fact.name}' in vhost '{fact.vhost}': the state has {_of(ours)}, the log {_of(logs)}"
                 break
+    for topic in facts.of(TopicFact):
+        yield from _topic(topic.config.name, kept, rebuilt)
+
+
+def _topic(name: bytes, kept: Loaded, rebuilt: Loaded) -> Iterator[str]:
+    """The first difference of each queue of a native topic, of what lies in the log still."""
+    slots = [_replay_of(state).topic_slots(name) for state in (kept, rebuilt)]
+    for number in sorted(slots[0].keys() | slots[1].keys()):
+        ends = [slot[number].index.end if number in slot else 0 for slot in slots]
+        first = slots[1][number].index.begin if number in slots[1] else 0
+        ours, logs = (_from(first, state, slot.get(number)) for state, slot in zip((kept, rebuilt), slots, strict=True))
+        title = f"queue {number} of topic '{name.decode('utf-8', 'replace')}'"
+        if ends[0] != ends[1]:
+            yield f"{title}: the state ends at {ends[0]}, the log at {ends[1]}"
+        for one, other in zip_longest(ours, logs):
+            if one != other:
+                yield f"{title}: the state has {_of(one)}, the log {_of(other)}"
+                break
+
+
+def _from(first: int, state: Loaded, slot: Any) -> Iterator[Unit]:
+    """Those units that lie at `first` or behind it."""
+    return iter(()) if slot is None else (unit for unit in units(state, slot.id) if unit.offset >= first)
 
 
 def count_units(state: Loaded) -> int:
@@ -60,9 +83,19 @@ def count_units(state: Loaded) -> int:
 
 def slot_of(state: Loaded, queue_id: int) -> Any:
     """The queue's index, cursor and counts; None when that state knows no such queue."""
+    return _replay_of(state).slot(queue_id)
+
+
+def topic_ends(state: Loaded, name: bytes) -> list[int]:
+    """The next offset of each queue of a native topic."""
+    slots = _replay_of(state).topic_slots(name)
+    return [slots[number].index.end if number in slots else 0 for number in range(max(slots, default=-1) + 1)]
+
+
+def _replay_of(state: Loaded) -> Any:
     replay = state.applier.replay
     assert replay is not None
-    return replay.slot(queue_id)
+    return replay
 
 
 def _facts(kept: Facts, rebuilt: Facts) -> Iterator[str]:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from core.errors import StoreRefused
 from core.log.record import LINK, STORE
 from core.log.recovery import ReadFiles, Walk
 from core.log.scrub import Scrubbed, scrub
@@ -37,7 +38,16 @@ from core.state.dump_lines import (
 )
 from core.state.kept_keys import page_keys
 from core.state.model import Model
-from core.state.records import BindingFact, ExchangeFact, GroupFact, KeyPage, OffsetsFact, QueueFact, VhostFact
+from core.state.records import (
+    BindingFact,
+    ExchangeFact,
+    GroupFact,
+    KeyPage,
+    OffsetsFact,
+    QueueFact,
+    TopicFact,
+    VhostFact,
+)
 from core.state.replay import Replay
 
 Write = Callable[[bytes], Any]
@@ -50,8 +60,9 @@ class Dump:
         self._write = write
         self._crc = self._lines = 0
         self.facts = self.messages = 0
-        self._applier = Applier(Model(), _never, _never, _never)
-        self._replay = Replay(self._applier.state, _nothing, _forget_full_chunks)
+        self._applier = Applier(Model(), _never, _never, _never, _never)
+        new_id = self._applier.model.facts.new_local_id
+        self._replay = Replay(self._applier.state, _nothing, _forget_full_chunks, new_id)
         self._applier.begin_replay(self._replay)
         self._slots: dict[int, Any] = self._replay.slots
         self._counts: dict[int, dict[int, tuple[int, int]]] = {}
@@ -63,11 +74,20 @@ class Dump:
         found = scrub(files, self._replay.record)
         if not found.damages:
             self._applier.drop_baseless()
+            self._refuse_topics()
             for queue_id, slot in self._slots.items():
                 if slot.counts is not None:
                     rows = slot.counts.rows()
                     self._counts[queue_id] = {offset: (returns, until) for offset, returns, until in rows}
         return found
+
+    def _refuse_topics(self) -> None:
+        count = len(self._applier.model.facts.of(TopicFact))
+        if count:
+            raise StoreRefused(
+                f"there are {count} native topics, and a dump has no lines for them yet: delete them, or copy the data "
+                f"directory with mqgateway backup"
+            )
 
     def write_facts(self) -> None:
         """What is declared."""

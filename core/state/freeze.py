@@ -12,10 +12,25 @@ if cython.compiled:
     from cython.cimports.core.queue.cursor import Cursor
     from cython.cimports.core.queue.delivery import Queue
     from cython.cimports.core.queue.index import Index
+    from cython.cimports.core.queue.topic_queue import TopicQueue
 else:
     from core.queue.cursor import Cursor
     from core.queue.delivery import Queue
     from core.queue.index import Index
+    from core.queue.topic_queue import TopicQueue
+
+
+def freeze_topic_queue(queue: TopicQueue, held: int, stored: Any, puts: dict, deletes: dict) -> int:
+    """freeze_tail() of a native topic's queue."""
+    index: Index = queue.index
+    tail = index.end // 512 if index.end % 512 and index.begin < index.end and index.loaded(index.end) else -1
+    if tail >= 0:
+        puts["chunks"].append(chunk_row(queue.id, tail, index.used_bytes(tail)))
+    if held not in (-1, tail) and held not in stored:
+        deletes["chunks"].append(chunk_key(queue.id, held))
+    row = index.begin, index.end, index.begin, 0, tail, runs_of(stored), (), (), 0, (), 0, queue.topic, queue.queue_id
+    puts["queues"].append(queue_row(queue.id, row))
+    return tail
 
 
 @cython.ccall

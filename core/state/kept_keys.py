@@ -16,7 +16,7 @@ from struct import Struct
 from typing import Any
 
 from core.errors import LogCorrupt
-from core.log.view import decode_message
+from core.log.decode import decode_message
 from core.queue.index import CHUNK_UNITS, FOUND
 from core.state.model import Facts
 from core.state.records import KeyPage, KeySeen

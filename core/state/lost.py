@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from core.log.blocking import BlockingLog
+from core.log.decode import decode_message
 from core.log.mend import Stretch
 from core.log.record import DONE, STATE
-from core.log.view import decode_message
 from core.message import Message
-from core.state.compare import Loaded, slot_of, units
+from core.state.compare import Loaded, slot_of, topic_ends, units
 from core.state.done import DoneWriter
 from core.state.model import Facts
 from core.state.records import (
@@ -35,13 +35,19 @@ from core.state.records import (
     OffsetsFact,
     QueueFact,
     QueuesDeleted,
+    TopicDeleted,
+    TopicFact,
+    TopicsVersion,
     VhostFact,
     VhostRemoved,
     encode,
 )
 
 PLACES_AT_ONCE = 4096
-FACT_KINDS = (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage, GroupFact, GroupsFact, OffsetsFact)
+FACT_KINDS = (
+    *(VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage),
+    *(TopicFact, TopicsVersion, GroupFact, GroupsFact, OffsetsFact),
+)
 Range = tuple[int, int]
 
 
@@ -127,6 +133,8 @@ def restate(log: BlockingLog, what: Restated, ms: int) -> None:
         for fact in kept.of(kind):
             if kind is QueueFact:
                 fact.first_offset = slot_of(what.kept, fact.id).cursor.floor
+            elif kind is TopicFact:
+                fact.ends = topic_ends(what.kept, fact.config.name)
             log.append(STATE, encode(fact), ms)
     log.append(STATE, encode(IdsFact(next_id=max(kept.next_id, rebuilt.next_id))), ms)
     for (offset, size), places in _unsaid(what).items():
@@ -176,6 +184,8 @@ def _deletion(fact: Any) -> Change | None:
         return GroupDeleted(name=fact.name)
     if isinstance(fact, OffsetsFact):
         return OffsetsDeleted(offsets=[(fact.group, fact.topic)])
+    if isinstance(fact, TopicFact):
+        return TopicDeleted(name=fact.config.name)
     return None
 
 

@@ -22,6 +22,8 @@ from core.state.records import (
     KeyPage,
     OffsetsFact,
     QueueFact,
+    TopicFact,
+    TopicsVersion,
     VhostFact,
 )
 
@@ -29,6 +31,8 @@ FactKey = tuple[Any, ...]
 IDS_KEY: FactKey = ("ids",)
 GROUPS_KEY: FactKey = ("groups",)
 GROUP, TOPIC = "group", "topic"
+TOPICS_VERSION_KEY: FactKey = ("topics_version",)
+LOCAL_IDS = 1 << 62  # from there on: of queues that the log knows by their topic, and the store by such an id
 
 
 def fact_key(fact: Fact) -> FactKey:
@@ -47,7 +51,16 @@ def fact_key(fact: Fact) -> FactKey:
         return "group", fact.name
     if isinstance(fact, OffsetsFact):
         return "offsets", fact.group, fact.topic
+    if isinstance(fact, TopicFact):
+        return topic_key(fact.config.name)
+    if isinstance(fact, TopicsVersion):
+        return TOPICS_VERSION_KEY
     return GROUPS_KEY if isinstance(fact, GroupsFact) else IDS_KEY
+
+
+def topic_key(name: bytes) -> FactKey:
+    """The key of a topic's fact."""
+    return "topic", name
 
 
 class Facts:
@@ -56,6 +69,7 @@ class Facts:
     stated   key -> log offset of its last statement, oldest first; durable facts only
     changed  keys whose fact, or absence, no checkpoint holds yet
     next_id  the id of the next durable queue; transient ones count down from -1
+    next_local_id   the id of the next topic queue: it is in no record
     """
 
     def __init__(self) -> None:
@@ -65,6 +79,7 @@ class Facts:
         self.counts: Counter[type] = Counter()  # facts by kind
         self.next_id = 1
         self.next_transient_id = -1
+        self.next_local_id = LOCAL_IDS
         self._ends: dict[tuple[str, str, str], dict[FactKey, None]] = {}  # (vhost, kind, name) -> bindings
         self._members: dict[str, dict[FactKey, None]] = {}  # virtual host -> what it has, bindings aside
         self._names: dict[tuple[str, str, str], FactKey] = {}  # (vhost, kind, name) -> queue or exchange
@@ -130,6 +145,11 @@ class Facts:
             self.remove(member)
         for key in [key for key in self.all if key[0] in ("binding", "keys") and key[1] == vhost]:
             self.remove(key)
+
+    def new_local_id(self) -> int:
+        """The id of a topic queue."""
+        self.next_local_id += 1
+        return self.next_local_id - 1
 
     def find(self, vhost: str, kind: str, name: str) -> Any:
         """The fact of the queue or exchange of that name, or None."""
@@ -203,12 +223,13 @@ class VirtualHost:
 
 
 class Model:
-    """facts, the virtual hosts that live by them, and every durable queue by id."""
+    """facts, the virtual hosts that live by them, every durable queue by id, and every native topic by name."""
 
     def __init__(self) -> None:
         self.facts = Facts()
         self.vhosts: dict[str, VirtualHost] = {}
         self.queues: dict[int, Any] = {}
+        self.topics: dict[bytes, Any] = {}  # core.queue.topic_queue.Topic by name
 
     def fact_of(self, queue: Any) -> QueueFact:
         """What was declared as this queue."""

@@ -17,9 +17,9 @@ from typing import Any
 import cython
 
 from core.errors import LogCorrupt
+from core.log.decode import decode_message
 from core.log.scans import Scan
 from core.log.sieve import PLACE_FIELDS, Sieve
-from core.log.view import decode_message
 from core.state.checkpoint import near_chunks
 from core.state.log_past import Ports
 

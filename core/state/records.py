@@ -125,6 +125,45 @@ class KeyPage(Record, tag="keys"):
     entries: bytearray
 
 
+class TopicConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A native topic as its operators see it. perm: 4 = may be read, 2 = written, 1 = inherited; the rest as RocketMQ
+    has it."""
+
+    name: bytes
+    read_queues: int = 8
+    write_queues: int = 8
+    perm: int = 6
+    filter_type: str = "SINGLE_TAG"
+    sys_flag: int = 0
+    order: bool = False
+    attributes: dict[str, str] = {}
+
+
+class TopicsVersion(Record, tag="topics_version"):
+    """What name servers are told, so that they know whether topics have changed: how often they have, and when last."""
+
+    counter: int = 0
+    ms: int = 0
+
+
+class TopicFact(Record, tag="topic"):
+    """A native topic. ends: in queue i every offset below ends[i] was given to some message; 0 where it ends. What of
+    them is still there the log says. counter, ms: the topics' version by then."""
+
+    config: TopicConfig
+    ends: list[int] = []
+    counter: int = 0
+    ms: int = 0
+
+
+class TopicDeleted(Record, tag="topic_deleted"):
+    """A topic is gone, with all of its messages before this record: those behind it are of another one."""
+
+    name: bytes
+    counter: int = 0
+    ms: int = 0
+
+
 class IdsFact(Record, tag="ids"):
     """Every queue id below `next_id` was given out, or may have been."""
 
@@ -186,8 +225,11 @@ class OffsetsDeleted(Record, tag="offsets_deleted"):
 
 Fact = (
     VhostFact | ExchangeFact | QueueFact | BindingFact | KeyPage | IdsFact | GroupFact | GroupsFact | OffsetsFact
+    | TopicFact | TopicsVersion
 )  # fmt: skip
-Deletion = VhostRemoved | ExchangesDeleted | QueuesDeleted | BindingRemoved | GroupDeleted | OffsetsDeleted
+Deletion = (
+    VhostRemoved | ExchangesDeleted | QueuesDeleted | BindingRemoved | GroupDeleted | OffsetsDeleted | TopicDeleted
+)  # fmt: skip
 Change = Fact | Deletion | KeySeen | OffsetsMoved
 
 _encoder = msgspec.msgpack.Encoder()

@@ -13,6 +13,8 @@ cdef class LoggedQueue(Queue):
 
 cdef class Slot:
     cdef readonly long long id
+    cdef readonly bytes topic
+    cdef readonly int number
     cdef readonly Index index
     cdef readonly Cursor cursor
     cdef readonly Counts counts
@@ -25,12 +27,14 @@ cdef class Slot:
 
 cdef class Replay:
     cdef readonly dict slots
+    cdef dict _topics
     cdef set _gone
-    cdef object _state, _load, _spill
+    cdef object _state, _load, _spill, _new_id
     cdef readonly long long records, units
     cdef long long _units_kept, _stored_at, _began_at
     cdef Py_ssize_t _stored_body
-    cdef Slot _memo
+    cdef Slot _memo, _topic_memo
+    cdef _native(self, View view)
     cpdef Slot slot(self, long long queue_id)
     cpdef record(self, View view)
     cdef _behind(self, Slot slot, long long unit, long long offset)

@@ -13,24 +13,27 @@ from typing import Any
 import cython
 
 from core.errors import LogCorrupt
+from core.native import COMMIT, TRANSACTION, tags_code
 from core.queue.counts import Counts
 from core.queue.cursor import Cursor
 from core.queue.index import Index
 from core.state.done import read_done
+from core.state.model import topic_key
 
 if cython.compiled:
-    from cython.cimports.core.log.record import DONE, LINK, STATE, STORE
+    from cython.cimports.core.log.record import DONE, LINK, NATIVE, STATE, STORE
     from cython.cimports.core.log.view import View
     from cython.cimports.core.message import Message
     from cython.cimports.core.queue.delivery import Queue
 else:
-    from core.log.record import DONE, LINK, STATE, STORE
+    from core.log.record import DONE, LINK, NATIVE, STATE, STORE
     from core.log.view import View
     from core.message import Message
     from core.queue.delivery import Queue
 
 SPILL_UNITS = cython.declare(cython.longlong, 512 * 1000)  # new units in memory before full chunks go to the store
 TRIM_UNITS = cython.declare(cython.longlong, 512)
+SHOWN = (0, COMMIT)  # in the queue; a message that is prepared or rolled back is in the log only
 EXPIRES = cython.declare(cython.longlong, (1 << 54) - 1)  # of a tags code; above it is its level (core/queue/levels.py)
 
 
@@ -94,10 +97,13 @@ class LoggedQueue(Queue):
 class Slot:
     """What is known of one queue id. watermark: what lies below was delivered before a clean stop, -1 = unknown.
     counts: how often messages came back, or None. latest, chunks: of messages that expire before one in front of them,
-    see Stock.restore_overtaking. unordered: a unit came behind some that are in front of it, as a copy's may."""
+    see Stock.restore_overtaking. unordered: a unit came behind some that are in front of it, as a copy's may. topic,
+    number: of a topic's queue, else b"" and -1."""
 
-    def __init__(self, queue_id: int):
+    def __init__(self, queue_id: int, topic: bytes = b"", number: int = -1):
         self.id = queue_id
+        self.topic = topic
+        self.number = number
         self.index = Index()
         self.cursor = Cursor()
         self.counts = None
@@ -105,6 +111,14 @@ class Slot:
         self.chunks = set()
         self.watermark = -1
         self.unordered = False
+
+    def fact_key(self) -> tuple[Any, ...]:
+        """Of the fact without which nothing of it is wanted."""
+        return topic_key(self.topic) if self.topic else ("queue", self.id)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is known to be there."""
+        return not self.index.loaded_chunks() and not self.index.stored
 
     @cython.cfunc
     def expires(self, code: cython.longlong, offset: cython.longlong):
@@ -162,7 +176,7 @@ class Replay:
 
     slots    queue id -> Slot; records and units count what was replayed
     state(body, offset) applies a state record; load(queue id, chunk number) reads a stored chunk; spill(slots) may move
-    full chunks to the store, so that a backlog of any size fits
+    full chunks to the store, so that a backlog of any size fits; new_id() gives the id of a topic's queue
     """
 
     def __init__(
@@ -170,8 +184,12 @@ class Replay:
         state: Callable[[bytes, int], None],
         load: Callable[[int, int], bytes | None],
         spill: Callable[[Any], None],
+        new_id: Callable[[], int],
     ):
         self.slots = {}
+        self._topics = {}  # name -> {number of a queue -> Slot}
+        self._topic_memo = None
+        self._new_id = new_id
         self._gone = set()
         self._state = state
         self._load = load
@@ -199,13 +217,66 @@ class Replay:
 
     def drop(self, queue_id: int) -> None:
         """The queue was deleted: nothing of it is wanted, now or from an earlier statement."""
-        self.slots.pop(queue_id, None)
+        slot = self.slots.pop(queue_id, None)
+        if slot is not None and slot.topic:
+            self._topics.get(slot.topic, {}).pop(slot.number, None)
         self._gone.add(queue_id)
-        self._memo = None
+        self._memo = self._topic_memo = None
 
     def gone(self) -> set[int]:
         """Ids of the queues that were deleted, or had no fact."""
         return set(self._gone)
+
+    # -- of native topics: the log knows their queues by topic and number
+
+    def topic_slot(self, topic: bytes, number: int, queue_id: int = 0) -> Any:
+        """The slot of a topic's queue, made when it is not there; queue_id: its id, 0 = it gets one."""
+        slots = self._topics.setdefault(topic, {})
+        slot = slots.get(number)
+        if slot is None:
+            slot = slots[number] = Slot(queue_id or self._new_id(), topic, number)
+            self.slots[slot.id] = slot
+        return slot
+
+    def topic_slots(self, topic: bytes) -> dict[int, Any]:
+        """Number -> slot."""
+        return dict(self._topics.get(topic, {}))
+
+    def topic_ends(self, topic: bytes, ends: list[int]) -> None:
+        """A fact says that offsets below these were given: of a queue of which nothing is there, all have gone."""
+        for number, end in enumerate(ends):
+            if end:
+                slot = self.topic_slot(topic, number)
+                if slot.is_empty():
+                    slot.index.trim(end)
+                else:
+                    slot.index.reach(end)
+
+    def drop_topic(self, topic: bytes) -> None:
+        """It was deleted: what follows in the log is of another one of that name."""
+        for slot in list(self._topics.pop(topic, {}).values()):
+            self.drop(slot.id)
+
+    @cython.cfunc
+    def _native(self, view: View):
+        """A message entered its topic's queue."""
+        slot: Slot = self._topic_memo
+        if slot is None or slot.number != view.queue_id or not view.is_of(slot.topic):
+            slot = self.topic_slot(view.topic(), view.queue_id)
+            self._topic_memo = slot
+        index: Index = slot.index
+        unit: cython.longlong = view.queue_offset
+        if unit < index.end:
+            if unit >= index.begin and not index.loaded(unit):
+                self._reload(slot, unit // 512)
+        elif unit > index.end and slot.is_empty():
+            index.trim(unit)  # the first that is there
+        index.put(unit, view.offset, view.size, view.body_size, tags_code(slot.topic, view.properties(), view.store_ms))
+        self.units += 1
+        self._units_kept += 1
+        if self._units_kept >= SPILL_UNITS:
+            self._units_kept = 0
+            self._spill(self.slots.values())
 
     @cython.ccall
     def record(self, view: View):
@@ -220,6 +291,9 @@ class Replay:
             moved: tuple = view.moved_from()
             if moved is not None:
                 self._settle(moved[0], moved[1])
+        elif view.kind == NATIVE:
+            if view.sys_flag & TRANSACTION in SHOWN:
+                self._native(view)
         elif view.kind == DONE:
             self.done(view.body())
         elif view.kind == STATE:

@@ -68,13 +68,18 @@ def load(tables: Tables, applier: Applier, scan: Scan) -> Restored:
         tables.open()
         stamp = Stamp()
     facts = applier.model.facts = Facts()
-    replay = Replay(applier.state, partial(read_chunk, tables), partial(spill_full_chunks, tables))
+    spill = partial(spill_full_chunks, tables)
+    replay = Replay(applier.state, partial(read_chunk, tables), spill, facts.new_local_id)
     applier.begin_replay(replay)
+    metas = read_queues(tables)
+    facts.next_local_id = max([facts.next_local_id, *(queue_id + 1 for queue_id, _ in metas)])
+    for queue_id, meta in metas:
+        if meta.topic:  # before a fact gives it an id
+            replay.topic_slot(meta.topic, meta.number, queue_id)
     for offset, body in read_facts(tables):
         applier.state(body, offset)
     facts.next_id = max(facts.next_id, stamp.next_id)
     facts.changed.clear()
-    metas = read_queues(tables)
     for queue_id, meta in metas:
         _restore_slot(tables, replay.slot(queue_id), meta)
     if stamp.clean:
@@ -82,7 +87,8 @@ def load(tables: Tables, applier: Applier, scan: Scan) -> Restored:
     found = scan(stamp, replay.record)
     if stamp.clean and replay.records == 0:
         for queue_id, meta in metas:
-            replay.slot(queue_id).watermark = meta.watermark
+            if not meta.topic:
+                replay.slot(queue_id).watermark = meta.watermark
     tails = {queue_id: meta.tail for queue_id, meta in metas if meta.tail >= 0}
     return Restored(stamp, found, tails, replay.gone(), replay.records)
 

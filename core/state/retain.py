@@ -2,7 +2,8 @@
 
 Needed is everything from the least of: the last checkpoint's stamp, each durable queue's unit at its floor, the last
 statement of every fact. Facts alone pin no segment: when no unit lies in the segments before them, they are stated anew
-at the tail, and the segments go after the next checkpoint. What units pin, reappend.py looks into.
+at the tail, and the segments go after the next checkpoint. What units pin, reappend.py looks into. Those of native
+topics pin nothing: their messages go with their segments, which are kept for a time (log/keeping.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import cython
 
 from core.state.model import IDS_KEY, Model
-from core.state.records import IdsFact, QueueFact, encode
+from core.state.records import IdsFact, QueueFact, TopicFact, encode
 
 if cython.compiled:
     from cython.cimports.core.queue.cursor import Cursor
@@ -133,6 +134,8 @@ class Retainer:
         if isinstance(fact, QueueFact):
             queue = self._model.queues[fact.id]
             fact.first_offset, fact.next_offset = queue.cursor.floor, queue.index.end
+        elif isinstance(fact, TopicFact):
+            fact.ends = self._model.topics[fact.config.name].queues.ends()
         elif key == IDS_KEY:
             fact = IdsFact(next_id=facts.next_id)
         facts.put(fact, self._log.append(self._state_kind, encode(fact)))

@@ -69,6 +69,7 @@ class QueueMeta(msgspec.Struct, array_like=True):
     latest     when all that is there has expired, and
     overtaking runs [first, after) of the numbers of chunks with units that expire before one in front of them
     copied_to  see Index
+    topic, number   of a native topic's queue, whose id is the store's own
     """
 
     begin: int
@@ -82,6 +83,8 @@ class QueueMeta(msgspec.Struct, array_like=True):
     latest: int = 0
     overtaking: list[tuple[int, int]] = []
     copied_to: int = 0
+    topic: bytes = b""
+    number: int = -1
 
 
 _encode = msgspec.msgpack.Encoder().encode

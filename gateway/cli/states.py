@@ -32,7 +32,7 @@ class Kept(NamedTuple):
 def load_state(store: Store, scan: Scan) -> Loaded:
     """What the store and the records that scan() gives make. Raises StoreDamaged, MsgspecError, StoreRefused."""
     store.open()
-    applier = Applier(Model(), _never, _never, _never)
+    applier = Applier(Model(), _never, _never, _never, _never)
     load(store, applier, scan)
     return Loaded(applier, partial(read_chunk, store))
 

@@ -6,11 +6,11 @@ from tests.architecture.tree import ROOT, imports, offenders, sources, text
 
 LAYERS = {"core": 0, "protocols": 1, "namesrv": 2, "gateway": 3}
 CORE_RANKS = {
-    **dict.fromkeys(("wire", "message", "errors", "config", "clock", "metrics", "turn", "compiled"), 0),
+    **dict.fromkeys(("wire", "message", "errors", "config", "clock", "metrics", "turn", "compiled", "native"), 0),
     "log": 1,
     **dict.fromkeys(("queue", "routing"), 2),
     "state": 3,
-    "broker": 5,
+    **dict.fromkeys(("broker", "making"), 5),
 }
 PART = 4  # whatever else lies in core/: publish, consume, topology, ...
 IO_MODULES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from core.log.view import decode_message
+from core.log.decode import decode_message
 from core.queue.index import ABSENT, CHUNK_BYTES, FOUND, NOT_LOADED
 from core.state.records import BindingFact, ExchangeFact, QueueFact
 from core.state.snapshot import read_chunk

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import LimitReached, LogCorrupt
-from core.log.record import DONE, LINK, STATE, STORE, Encoder, crc_range, link_body
-from core.log.view import BLANK, CUT_SHORT, INVALID, View, decode_message
+from core.log.decode import decode_message
+from core.log.encoder import Encoder, link_body
+from core.log.record import DONE, LINK, STATE, STORE, crc_range
+from core.log.view import BLANK, CUT_SHORT, INVALID, View
 from core.message import Message
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -1,6 +1,7 @@
 """Records in the order in which retention may leave them: what belongs to a fact can come before it."""
 
 from array import array
+from functools import partial
 
 import pytest
 
@@ -35,8 +36,10 @@ class Replayed:
     def __init__(self):
         self.model = Model()
         self.offset = 0
-        self.applier = Applier(self.model, self.make_queue, lambda block: table_of(tables, block), lambda *_: None)
-        self.replay = Replay(self.applier.state, lambda queue_id, number: None, lambda slots: None)
+        decode = partial(table_of, tables)
+        self.applier = Applier(self.model, self.make_queue, decode, lambda *_: None, None)
+        new_id = self.model.facts.new_local_id
+        self.replay = Replay(self.applier.state, lambda queue_id, number: None, lambda slots: None, new_id)
         self.applier.begin_replay(self.replay)
 
     def make_queue(self, fact, arguments, slot):

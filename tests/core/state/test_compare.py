@@ -51,7 +51,7 @@ def loaded(world, store, tail=None):
             return scan(files, stamp.offset, on_record, counters=stamp.counters)
         return Walk(files, on_record, stamp.counters, tail).run(max(stamp.offset, files.first))
 
-    applier = Applier(Model(), None, None, None)
+    applier = Applier(Model(), None, None, None, None)
     load(store, applier, read_on)
     return Loaded(applier, partial(read_chunk, store))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.disk.files import SegmentFiles
 from core.log.blocking import BlockingLog
-from core.log.view import decode_message
+from core.log.decode import decode_message
 from core.message import Message
 from core.routing.exchange import DELAYED_MESSAGE
 from core.routing.once import KEY_HEADER

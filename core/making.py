@@ -1,0 +1,102 @@
+"""What lives by the facts: queues, exchanges and topics, made with all that the broker has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from core.queue.delivery import Queue
+from core.queue.levels import Levels
+from core.queue.topic_queue import Topic, TopicLog, TopicQueue
+from core.quorum import QuorumQueue
+from core.routing.exchange import comparable_fields
+from core.routing.once import KEY_HEADER, Entry, key_in
+from core.state.arguments import MAX_PRIORITY, SINGLE_ACTIVE
+from core.state.delayed import DELAYED, DelayedQueue
+from core.state.records import KeySeen, QueueFact, encode
+from core.state.replay import LoggedQueue
+from core.state.type_arguments import QUORUM, STREAM
+from core.stream import Stream
+
+KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue types with a class of their own
+
+
+class Maker:
+    """queue(), exchange() and topic() for the Applier, whose apply() is to be set; broker: the Broker."""
+
+    def __init__(self, broker: Any, topic_log: TopicLog, read_chunk: Callable[[int, int], bytes | None]):
+        """read_chunk(queue id, number) blocks."""
+        self._broker = broker
+        self._topic_log = topic_log
+        self._read_chunk = read_chunk
+        self.apply: Callable[[Any, int], None] = lambda record, offset: None
+
+    def topic(self, config: Any, slots: dict[int, Any]) -> Topic:
+        """A native topic, with what replay found of its queues."""
+        facts = self._broker.model.facts
+
+        def make(name: bytes, number: int) -> TopicQueue:
+            return TopicQueue(self._topic_log, name, number, facts.new_local_id())
+
+        topic = Topic(config, make)
+        for number, slot in slots.items():
+            topic.queues.made[number] = TopicQueue(self._topic_log, config.name, number, slot.id, slot.index)
+        return topic
+
+    def queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Any:
+        """A queue, with what replay found of it, or None."""
+        broker = self._broker
+        identity = fact.id, fact.vhost.encode(), fact.name
+        hidden = fact.queue_type == DELAYED
+        kind = KINDS.get(fact.queue_type, LoggedQueue if fact.durable else Queue)
+        queue: Any = kind(identity, fact.durable, broker.turn, broker.tail)
+        queue.cold = broker.cold
+        if not fact.durable:
+            queue.held.room = broker.spill.room
+        if not hidden:  # what waits there neither expires nor becomes a dead letter, and no policy is for it
+            queue.wake_at = broker.schedule.wake_at
+            queue.letters = broker.dead_letters
+            queue.key_of = self._key_of
+            queue.configure(broker.policies.settings(fact, arguments))
+            queue.ring.single = arguments.get(SINGLE_ACTIVE, False)
+            if arguments.get(MAX_PRIORITY, 0) > 0:
+                queue.levels = Levels(int(arguments[MAX_PRIORITY]), self._priority_of)
+        if slot is not None:
+            if slot.unordered:
+                slot.put_in_order(self._read_chunk)
+            queue.adopt(slot)
+            if queue.levels is not None:
+                queue.levels.restore(queue, self._read_chunk)
+            if fact.queue_type not in (DELAYED, STREAM):
+                queue.restore_overtaking(slot, self._read_chunk)
+        return queue
+
+    def exchange(self, vhost: str, exchange: Any) -> None:
+        """An exchange was made: give it what policies ask for, and what its deduplication works with."""
+        self._broker.policies.configure_exchange(vhost, exchange)
+        cache = exchange.cache
+        if cache is not None:
+            cache.clock = self._broker.clock
+            if exchange.durable:
+                cache.keep = partial(self._keep_key, vhost, exchange.name)
+
+    def _keep_key(self, vhost: str, exchange: str, entry: Entry) -> None:
+        record = KeySeen(
+            vhost=vhost,
+            exchange=exchange,
+            place=entry.place,
+            number=entry.number,
+            key=entry.key,
+            expires=entry.expires,
+        )
+        self.apply(record, self._broker.append_state(encode(record)))
+
+    def _key_of(self, header: bytes) -> bytes | None:
+        """The deduplication key in a header block, or None."""
+        fields = self._broker.content(header).headers()
+        return key_in(comparable_fields({KEY_HEADER: fields[KEY_HEADER]})) if KEY_HEADER in fields else None
+
+    def _priority_of(self, header: bytes) -> int:
+        """The priority that a message asks for; 0 = none."""
+        return self._broker.content(header).property_of("priority") or 0

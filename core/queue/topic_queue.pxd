@@ -1,0 +1,28 @@
+from core.log.commit_log cimport CommitLog
+from core.log.waiter cimport Waiter
+from core.native cimport Native
+from core.queue.index cimport Index
+from core.turn cimport Turn
+
+
+cdef class TopicLog:
+    cdef public CommitLog log
+    cdef public Turn turn
+    cdef public object first, fetch, read_chunk, read
+    cdef public dict touched
+    cdef public long long epoch, lowest
+    cdef readonly long long appended
+
+
+cdef class TopicQueue(Waiter):
+    cdef readonly bytes topic
+    cdef readonly int queue_id
+    cdef readonly long long id
+    cdef readonly Index index
+    cdef readonly long long max_offset
+    cdef public bint deleted
+    cdef TopicLog _shared
+    cdef long long _epoch
+    cdef list _parked
+    cpdef long long append(self, Native message) except? -1
+    cpdef touch(self)

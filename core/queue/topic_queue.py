@@ -1,0 +1,189 @@
+"""One queue of a native topic: an index into the log that many read, each from an offset of its own.
+
+Messages are appended at once and shown when they are committed: a reader keeps offsets, so it is never given what a
+crash may take. Offsets are dense, never go back and are never used twice. Nothing is ever settled here: where the log
+begins later, because segments went, the queue does, too (trim.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cython
+
+if cython.compiled:
+    from cython.cimports.core.log.waiter import Waiter
+    from cython.cimports.core.native import Native
+    from cython.cimports.core.queue.index import Index
+else:
+    from core.log.waiter import Waiter
+    from core.native import Native
+    from core.queue.index import Index
+
+
+OFFSET_MAX = (1 << 63) - 1
+
+
+def _not_set(*arguments: Any, **named: Any) -> Any:
+    raise AssertionError("the broker has not started")
+
+
+@cython.final
+@cython.cclass
+class TopicLog:
+    """What all topic queues share; the broker's to set before the first message.
+
+    log, turn                         CommitLog, Turn
+    first()                           where the log begins
+    fetch(units, done)                Reader.fetch
+    read_chunk(queue id, number, done=)   done(a stored chunk of an index, None or Exception)
+    read(log offset, size, done)      done(bytes of the log, or Exception)
+    touched, epoch                    id -> queue that changed since the last checkpoint began; which one that was
+    appended                          messages, since start
+    lowest                            no message that is there lies before it in the log
+    """
+
+    def __init__(self):
+        self.log: Any = None
+        self.turn: Any = None
+        self.first = self.fetch = self.read_chunk = self.read = _not_set
+        self.touched = {}
+        self.epoch = 1
+        self.appended = 0
+        self.lowest = OFFSET_MAX
+
+    def take_touched(self) -> dict[int, Any]:
+        """A checkpoint begins: the queues that changed until now."""
+        touched, self.touched = self.touched, {}
+        self.epoch += 1
+        return touched
+
+
+@cython.cclass
+class TopicQueue(Waiter):
+    """min_offset, max_offset: what is there and committed lies from the one up to the other; `end` is the offset that
+    the next message gets. id: of its rows in the store, nowhere else. deleted: its topic is gone, or made anew."""
+
+    def __init__(self, shared: TopicLog, topic: bytes, queue_id: int, local_id: int, index: Index | None = None):
+        Waiter.__init__(self)
+        self._shared = shared
+        self.topic = topic
+        self.queue_id = queue_id
+        self.id = local_id
+        self.index = Index() if index is None else index
+        self.max_offset = self.index.end  # all that recovery found is committed
+        self.deleted = False
+        self._epoch = 0
+        self._parked = None
+
+    @property
+    def min_offset(self) -> int:
+        """The lowest offset whose message is there."""
+        begin: int = self.index.begin
+        return begin
+
+    @property
+    def end(self) -> int:
+        """The offset of the next message."""
+        end: int = self.index.end
+        return end
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def append(self, message: Native) -> cython.longlong:
+        """Store the message as the queue's next and return its offset. Raises LimitReached."""
+        shared: TopicLog = self._shared
+        index: Index = self.index
+        assert message.queue_id == self.queue_id and message.topic == self.topic and not self.deleted
+        offset: cython.longlong = index.end
+        message.queue_offset = offset
+        shared.log.append_native(message)
+        body: object = message.body
+        size: cython.Py_ssize_t = len(body) if isinstance(body, bytes) else sum([len(piece) for piece in body])
+        index.put(offset, message.offset, message.record_size, size, message.tags_code)
+        shared.log.wait(self)
+        shared.turn.schedule()
+        shared.appended += 1
+        if message.offset < shared.lowest:
+            shared.lowest = message.offset
+        if self._epoch != shared.epoch:
+            self.touch()
+        return offset
+
+    @cython.ccall
+    def touch(self):
+        """The next checkpoint has to look at it."""
+        self._epoch = self._shared.epoch
+        self._shared.touched[self.id] = self
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def mark(self) -> cython.longlong:
+        """See Waiter."""
+        return self.index.end
+
+    @cython.ccall
+    def committed(self, mark: cython.longlong):
+        """See Waiter."""
+        self.max_offset = mark
+        if self._parked is not None:
+            self.wake()
+
+    def when_more(self, callback: Callable[[], None]) -> None:
+        """Call it once, when something beyond max_offset was committed, or the topic is gone."""
+        if self._parked is None:
+            self._parked = []
+        self._parked.append(callback)
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """It is called no more, if it was to be."""
+        if self._parked is not None and callback in self._parked:
+            self._parked.remove(callback)
+            if not self._parked:
+                self._parked = None
+
+    def wake(self) -> None:
+        """Call all that wait."""
+        parked, self._parked = self._parked, None
+        for callback in parked or ():
+            callback()
+
+
+class Topic:
+    """A topic: its config, and its queues[0], [1], ... , each made when it is first asked for."""
+
+    def __init__(self, config: Any, make: Callable[[bytes, int], TopicQueue]):
+        self.config = config
+        self.queues = TopicQueues(config, make)
+
+    def configure(self, config: Any) -> None:
+        """It was updated."""
+        self.config = self.queues.config = config
+
+
+class TopicQueues:
+    """As many as may be read or written, and those beyond that have ever been used, from when there were more."""
+
+    def __init__(self, config: Any, make: Callable[[bytes, int], TopicQueue]):
+        self.config = config
+        self._make = make
+        self.made: dict[int, TopicQueue] = {}
+
+    def __len__(self) -> int:
+        used = max(self.made) + 1 if self.made else 0
+        return max(self.config.read_queues, self.config.write_queues, used)
+
+    def __getitem__(self, number: int) -> TopicQueue:
+        """Raises IndexError."""
+        found = self.made.get(number)
+        if found is None:
+            if not 0 <= number < len(self):
+                raise IndexError(f"topic {self.config.name.decode()} has no queue {number}")
+            found = self.made[number] = self._make(self.config.name, number)
+        return found
+
+    def ends(self) -> list[int]:
+        """The next offset of each, up to the last that has had a message."""
+        used = [number for number, queue in self.made.items() if queue.end]
+        return [self.made[number].end if number in self.made else 0 for number in range(max(used, default=-1) + 1)]
