@@ -186,14 +186,14 @@ class Producer:
         """The next queue in turn, of a broker that was not tried and can be reached if there is one."""
         queues = _some(route.write_queues, route.topic)
         self._turn += 1
-        for good in (
-            lambda queue: queue.broker_name not in tried and not self.remoting.failing(route.master(queue.broker_name)),
-            lambda queue: queue.broker_name not in tried,
-            lambda queue: True,
-        ):
-            if usable := [queue for queue in queues if good(queue)]:
-                return usable[self._turn % len(usable)]
-        raise AssertionError("the last of them takes any")
+        if len(route.addresses) > 1:
+
+            def drawback(queue: MessageQueue) -> tuple[bool, bool]:
+                return queue.broker_name in tried, self.remoting.failing(route.master(queue.broker_name))
+
+            least = min(map(drawback, queues))
+            queues = [queue for queue in queues if drawback(queue) == least]
+        return queues[self._turn % len(queues)]
 
 
 def _fixed(queue: MessageQueue | None) -> Select | None:

@@ -205,6 +205,13 @@ class Remoting:
         finally:
             del self._asking[topic]
 
+    async def route_if_there(self, topic: str) -> Route | None:
+        """The route of a topic that may not be there yet."""
+        try:
+            return await self.route(topic)
+        except TopicNotExist:
+            return None
+
     async def route_to_send(self, topic: str, new_queues: int) -> Route:
         """Where to send messages of a topic, also of one that a broker would make on its first message."""
         try:

@@ -1,5 +1,6 @@
 """Apache RocketMQ as processes of one's own: name server and broker on free loopback ports, quick to retry."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from corduroy.client.remoting import DEFAULT_TOPIC, Remoting
 from tests.clients.broker import until
 
 PEERS = Path(
@@ -34,6 +36,7 @@ BROKER = {
     "transactionTimeOut": 1000,
     "transactionOpBatchInterval": 200,
     "timerPrecisionMs": 100,
+    "registerNameServerPeriod": 10000,
 }
 
 
@@ -111,6 +114,15 @@ class Apache:
     def start_broker(self):
         """The broker, the first time or after kill_broker()."""
         self._java("org.apache.rocketmq.broker.BrokerStartup", "-c", self._folder / "broker.conf", heap=512)
+        asyncio.run(self._registered())  # its first registration may time out; the next is 10 s later
+
+    async def _registered(self):
+        client = Remoting(self.name_server)
+        await client.start()
+        async with asyncio.timeout(START_SECONDS):
+            while await client.route_if_there(DEFAULT_TOPIC) is None:
+                await asyncio.sleep(0.1)
+        await client.stop()
 
     def kill_broker(self):
         """End the broker at once."""

@@ -69,7 +69,7 @@ def test_silence_is_a_timeout_and_a_late_answer_is_nobodys(run):
             client = Remoting(broker.address)
             await client.start()
             broker.answers[7] = lambda frame: None
-            with pytest.raises(RequestTimeout, match="request 7 in 0.05 s"):
+            with pytest.raises(RequestTimeout, match="no answer from 127.* to request 7 in"):
                 await client.call(broker.address, 7, timeout=0.05)
             broker.ask(Frame(0, {"late": "1"}, opaque=broker.seen[0].opaque, flag=1))
             assert (await client.call(broker.address, 8)).fields == {}
@@ -135,12 +135,13 @@ def test_the_next_name_server_is_asked_when_one_does_not_answer(run):
         async with Fake() as second:
             second.answers[105] = refuse(17)
             (nobody,) = free_ports(1)
-            client = Remoting(f"127.0.0.1:{nobody};{second.address}")
-            await client.start()
-            for _ in range(2):
-                with pytest.raises(TopicNotExist):
-                    await client.route("t")
-            await client.stop()
+            for servers in ([f"127.0.0.1:{nobody}", second.address], [second.address, f"127.0.0.1:{nobody}"]):
+                for _ in range(5):  # which comes first is drawn
+                    client = Remoting(";".join(servers))
+                    await client.start()
+                    with pytest.raises(TopicNotExist):
+                        await client.route("t")
+                    await client.stop()
 
     run(life())
 

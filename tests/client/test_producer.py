@@ -5,7 +5,14 @@ import time
 import pytest
 
 from corduroy.client.codes import Request, Response
-from corduroy.client.errors import BrokerError, InvalidMessage, MessageIllegal, NoRoute, RequestTimeout
+from corduroy.client.errors import (
+    BrokerError,
+    ConnectionFailed,
+    InvalidMessage,
+    MessageIllegal,
+    NoRoute,
+    RequestTimeout,
+)
 from corduroy.client.ids import parse_offset_id
 from corduroy.client.messages import Message, MessageQueue, SendStatus
 from corduroy.client.producer import Producer
@@ -142,6 +149,23 @@ def test_a_send_that_one_broker_refuses_goes_to_another_with_the_same_id(run):
             ids = [frame.fields["i"] for frame in first.seen + second.seen if frame.code == 310]
             refused = [frame.fields["i"] for frame in first.seen if frame.code == 310]
             assert refused and all(ids.count(each) == 2 for each in refused)
+
+    run(life())
+
+
+def test_a_broker_that_cannot_be_reached_is_asked_only_when_the_others_were(run):
+    async def life():
+        async with Fake() as first, Fake() as gone, Producer("g", first.address, retries=1) as producer:
+            first.route(("a", first), ("b", gone))
+            await gone.__aexit__()
+            first.answers[310] = stored
+            results = [await producer.send(Message("t", b"x")) for _ in range(6)]
+            assert {result.queue.broker_name for result in results} == {"a"}
+            assert first.codes().count(310) == 6 and producer.remoting.failing(gone.address)
+            first.answers[310] = refuse(Response.SYSTEM_BUSY)
+            with pytest.raises(ConnectionFailed):  # a was tried, so b must be
+                await producer.send(Message("t", b"x"))
+            assert first.codes().count(310) == 7
 
     run(life())
 
