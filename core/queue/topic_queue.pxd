@@ -12,6 +12,7 @@ cdef class TopicLog:
     cdef public dict touched
     cdef public long long epoch, lowest
     cdef readonly long long appended
+    cdef readonly object ahead, loaded
 
 
 cdef class TopicQueue(Waiter):
@@ -24,5 +25,7 @@ cdef class TopicQueue(Waiter):
     cdef TopicLog _shared
     cdef long long _epoch
     cdef list _parked
+    cdef public dict ahead
     cpdef long long append(self, Native message) except? -1
     cpdef touch(self)
+    cpdef read_in(self, long long offset, Py_ssize_t count, long long bytes_max, object codes, dict fetched)

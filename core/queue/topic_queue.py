@@ -7,22 +7,36 @@ begins later, because segments went, the queue does, too (trim.py).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import cython
 
+from core.queue.topic_reads import ColdRead, TimeSearch, store_ms_at
+
 if cython.compiled:
+    from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.log.waiter import Waiter
     from cython.cimports.core.native import Native
     from cython.cimports.core.queue.index import Index
 else:
+    from core.log.tail import Tail
     from core.log.waiter import Waiter
     from core.native import Native
     from core.queue.index import Index
 
 
 OFFSET_MAX = (1 << 63) - 1
+SCANNED_MAX = cython.declare(cython.longlong, 800)  # units that one read looks at: RocketMQ's bound of a tag filter
+
+
+class Read(NamedTuple):
+    """Records as they lie in the log, each whole; where the reader goes on; and the offset that was looked at first."""
+
+    records: list[bytes]
+    next_offset: int
+    first: int
 
 
 def _not_set(*arguments: Any, **named: Any) -> Any:
@@ -42,6 +56,8 @@ class TopicLog:
     touched, epoch                    id -> queue that changed since the last checkpoint began; which one that was
     appended                          messages, since start
     lowest                            no message that is there lies before it in the log
+    ahead                             queues with records that were read ahead, the oldest first
+    loaded                            (queue, number): chunks of indexes that are in memory to be read, the oldest first
     """
 
     def __init__(self):
@@ -52,6 +68,8 @@ class TopicLog:
         self.epoch = 1
         self.appended = 0
         self.lowest = OFFSET_MAX
+        self.ahead: Any = deque()
+        self.loaded: Any = deque()
 
     def take_touched(self) -> dict[int, Any]:
         """A checkpoint begins: the queues that changed until now."""
@@ -63,7 +81,8 @@ class TopicLog:
 @cython.cclass
 class TopicQueue(Waiter):
     """min_offset, max_offset: what is there and committed lies from the one up to the other; `end` is the offset that
-    the next message gets. id: of its rows in the store, nowhere else. deleted: its topic is gone, or made anew."""
+    the next message gets. id: of its rows in the store, nowhere else. deleted: its topic is gone, or made anew. ahead:
+    queue offset -> record, of what was read from the disk and nobody has asked for yet."""
 
     def __init__(self, shared: TopicLog, topic: bytes, queue_id: int, local_id: int, index: Index | None = None):
         Waiter.__init__(self)
@@ -76,6 +95,7 @@ class TopicQueue(Waiter):
         self.deleted = False
         self._epoch = 0
         self._parked = None
+        self.ahead = {}
 
     @property
     def min_offset(self) -> int:
@@ -129,6 +149,71 @@ class TopicQueue(Waiter):
         self.max_offset = mark
         if self._parked is not None:
             self.wake()
+
+    def read(self, offset: int, count: int, bytes_max: int, codes: Any, done: Callable[[Any], None]) -> Read | None:
+        """Records from `offset` on, at most `count` and bytes_max, but one whatever its size; only those whose tags
+        code is in `codes`, None = all. At once, when memory has them; else None: done(Read or Exception) comes later.
+
+        What is committed only; of what has gone with its segment nothing. There may be no record in it, because all
+        that was looked at is of other tags, or there is no more: then next_offset tells."""
+        if self.index.begin > offset:
+            offset = self.index.begin
+        found: Any = self.read_in(offset, count, bytes_max, codes, self.ahead)
+        if found is None:
+            ColdRead(self, self._shared, (offset, count, bytes_max, codes), done).go_on()
+        return found
+
+    @cython.ccall
+    def read_in(
+        self,
+        offset: cython.longlong,
+        count: cython.Py_ssize_t,
+        bytes_max: cython.longlong,
+        codes: object,
+        fetched: dict,
+    ) -> object:
+        """read() of what is in the tail or in `fetched`, by queue offset; None: the first that is wanted is in neither,
+        or its chunk of the index is not in memory. What was fetched and is given out is let go of."""
+        index: Index = self.index
+        tail: Tail = self._shared.log.tail
+        first: cython.longlong = offset
+        end: cython.longlong = min(self.max_offset, offset + SCANNED_MAX)
+        size: cython.longlong = 0
+        records: list = []
+        record: object
+        while offset < end and len(records) < count:
+            found: cython.int = index.find(offset)
+            if found < 0:
+                if records:
+                    break
+                return None
+            if found == 1 and (codes is None or index.code in codes):
+                if records and size + index.size > bytes_max:
+                    break
+                record = tail.get(index.log_offset)
+                if record is None and fetched:
+                    record = fetched.pop(offset, None)
+                if record is None:
+                    if records:
+                        break
+                    if index.log_offset >= self._shared.first():
+                        return None
+                else:
+                    records.append(record)
+                    size += index.size
+            offset += 1
+        return Read(records, offset, first)
+
+    def store_ms(self, offset: int, done: Callable[[Any], None]) -> None:
+        """done(when the message at `offset` was stored, or Exception: LookupError when it is not there), perhaps from
+        inside this call."""
+        store_ms_at(self, self._shared, offset, done)
+
+    def offset_at(self, ms: int, upper: bool, done: Callable[[Any], None]) -> None:
+        """done(offset, or Exception), perhaps from inside this call: as RocketMQ's getOffsetInQueueByTime. The first
+        that was stored at `ms` or later, max_offset if none was; upper: the last that was stored then or before, 0 if
+        none was."""
+        TimeSearch(self, self._shared, (ms, upper), done).go_on()
 
     def when_more(self, callback: Callable[[], None]) -> None:
         """Call it once, when something beyond max_offset was committed, or the topic is gone."""

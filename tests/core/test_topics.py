@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from core.errors import AccessRefused, LimitReached, NotFound, PreconditionFailed
-from core.native import Native
+from core.native import Native, tags_code
 from core.state.records import TopicConfig
 from tests.core.state.world import SEGMENT_BYTES, World
 
@@ -23,7 +23,9 @@ def put(world, name=b"T", queues=2, **fields):
 
 def send(world, name=b"T", queue_id=0, body=b"x", properties=b""):
     world.broker.clock.tick()
-    return world.broker.topics.append(world.broker.topics.find(name), Native(name, queue_id, body, properties))
+    message = Native(name, queue_id, body, properties)
+    message.tags_code = tags_code(name, properties, 0)
+    return world.broker.topics.append(world.broker.topics.find(name), message)
 
 
 def extents(world, name=b"T"):
