@@ -87,9 +87,7 @@ class Channel:
 
     @cython.cfunc
     @cython.exceptval(-1)
-    def _must_hold(
-        self, kind: cython.int, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t
-    ) -> cython.bint:
+    def _must_hold(self, kind: cython.int, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:
         """Whether this frame waits; see the head of the module."""
         ids: cython.uint = rd32(b, at) if kind == 1 and end - at >= 4 else 0
         if ids == CLOSE and not self._forced:

@@ -119,9 +119,7 @@ class AmqpConnection(FrameWriter):
         self.finish()
 
     @cython.cfunc
-    def _frame(
-        self, kind: cython.int, number: cython.int, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t
-    ):
+    def _frame(self, kind: cython.int, number: cython.int, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):
         """One whole frame."""
         if number != 0 and self._state == OPEN and 1 <= kind <= 3:
             self._on_channel(kind, number, b, at, end)

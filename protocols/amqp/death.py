@@ -202,9 +202,7 @@ class Deaths:
         return passed
 
     @cython.cfunc
-    def _put_fields(
-        self, header: bytes, at: cython.Py_ssize_t, end: cython.Py_ssize_t, without_copies: cython.bint
-    ):
+    def _put_fields(self, header: bytes, at: cython.Py_ssize_t, end: cython.Py_ssize_t, without_copies: cython.bint):
         """Copy the fields header[at:end], but for those that are written anew."""
         anew: cython.bint = field(header, at, end, X_DEATH) < 0
         while at < end:

@@ -1,7 +1,7 @@
 """AMQP 0-9-1 frames going out (spec 4.2.3), written straight into the connection's output.
 
-    0      1         3      7         7+size   8+size
-    | type | channel | size | payload | 0xCE   |
+0      1         3      7         7+size   8+size
+| type | channel | size | payload | 0xCE   |
 """
 
 from __future__ import annotations

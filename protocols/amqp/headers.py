@@ -47,6 +47,4 @@ def with_long(block: bytes, name: str, value: int) -> bytes:
 def annotated(message: Message, name: str, value: cython.longlong) -> Message:
     """The message as one delivery shows it, with one header more: the message itself is shared by its queues."""
     header: bytes = with_long(message.header, name, value)
-    return new_message(
-        message.vhost, message.exchange, message.routing_key, header, message.body, message.body_size
-    )
+    return new_message(message.vhost, message.exchange, message.routing_key, header, message.body, message.body_size)

@@ -193,9 +193,7 @@ class Publishing(Waiter):
         """The user-id property must be the login's name (the RabbitMQ extension "validated user-id")."""
         name = claimed.decode("utf-8", "replace")
         if name != self.user.name and "impersonator" not in self.user.tags:
-            raise PreconditionFailed(
-                f"user_id property set to '{name}' but authenticated user was '{self.user.name}'"
-            )
+            raise PreconditionFailed(f"user_id property set to '{name}' but authenticated user was '{self.user.name}'")
 
     @cython.cfunc
     def body(self, b: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t):

@@ -15,9 +15,7 @@ from protocols.amqp.methods import (
 )
 from tests.protocols.amqp.world import CAPABILITIES, HEADER, Client
 
-REFUSED = (
-    "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."
-)
+REFUSED = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."
 
 
 @pytest.fixture

@@ -243,9 +243,7 @@ class Client:
         self.rest = bytes(buffer[used:])
 
     def send(self, *items, channel=1, run=True):
-        data = b"".join(
-            item if isinstance(item, bytes) else methods.method_frame(channel, item) for item in items
-        )
+        data = b"".join(item if isinstance(item, bytes) else methods.method_frame(channel, item) for item in items)
         self.feed(data)
         if run:
             self.world.run()
@@ -274,9 +272,7 @@ class Client:
 
     def open(self, *channels, frame_max=131072, heartbeat=0):
         self.login()
-        self.send(
-            methods.ConnectionTuneOk(2047, frame_max, heartbeat), methods.ConnectionOpen("/"), channel=0
-        )
+        self.send(methods.ConnectionTuneOk(2047, frame_max, heartbeat), methods.ConnectionOpen("/"), channel=0)
         for channel in channels or (1,):
             self.send(methods.ChannelOpen(), channel=channel)
         assert type(self.replies()[-1]) is methods.ChannelOpenOk

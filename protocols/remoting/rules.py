@@ -1,0 +1,35 @@
+"""What the native port holds its clients to: the part of RocketMQ's configuration that verbs look at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+READ, WRITE, INHERIT = 4, 2, 1  # bits of permissions
+BODY_BYTES_MAX = 4 << 20
+PARKED_MAX = 100_000
+
+
+class Rules(NamedTuple):
+    """cluster, broker, region     brokerClusterName, brokerName, regionId
+    store_host                   brokerIP1 and listenPort as records have them: message ids lead there
+    address                      the same for people
+    permission                   brokerPermission
+    auto_create_topic, default_topic_queues      autoCreateTopicEnable, defaultTopicQueueNums
+    body_bytes_max               maxMessageSize
+    trace_on                     traceOn: clients write traces of what they send and consume
+    property_filter              enablePropertyFilter: subscriptions may be SQL92 (RocketMQ's default is false)
+    parked_max                   pulls that wait for messages: RocketMQ's pullThreadPoolQueueCapacity
+    """
+
+    cluster: str = "DefaultCluster"
+    broker: str = "broker-a"
+    region: str = "DefaultRegion"
+    store_host: bytes = b"\x7f\x00\x00\x01\x00\x00\x2a\x9f"
+    address: str = "127.0.0.1"
+    permission: int = READ | WRITE
+    auto_create_topic: bool = True
+    default_topic_queues: int = 8
+    body_bytes_max: int = BODY_BYTES_MAX
+    trace_on: bool = True
+    property_filter: bool = True
+    parked_max: int = PARKED_MAX
