@@ -18,7 +18,7 @@ cdef class CommitLog:
     cdef readonly object engine
     cdef object _soon, _failed, _done_callback, _release_callback
     cdef Clock _clock
-    cdef Encoder _encoder
+    cdef Encoder _encoder, _marker
     cdef NativeEncoder _native
     cdef Filling _filling
     cdef long long[::1] _next

@@ -61,6 +61,7 @@ class CommitLog:
     """Append, batch, commit.
 
     appended, committed   offsets, as batch_offset: where the last batch began. batch_no = the number of the one filling
+    records               appended since start, marks aside
     tail                  the newest messages, as append_store() and append_native() bring them
     turn                  runs when a batch is through: what it released leaves at once, and what waits is submitted;
                           None = nothing runs, and it is submitted at once
@@ -89,6 +90,7 @@ class CommitLog:
         self.tail = Tail(tail_bytes)
         self._next = array("q", counters)
         self._encoder, self._native, self._filling = Encoder(), NativeEncoder(), Filling()
+        self._marker = Encoder()  # a mark may come between the plan of another record and its place
         self.appended = self.committed = engine.tail()
         self.tail.released(self.committed)
         self._segment_end = (self.appended // segment_bytes + 1) * segment_bytes
@@ -140,6 +142,7 @@ class CommitLog:
             self._mark()
         encoder.queue_offset = message.queue_offset
         record: bytes = self._put(encoder, True)
+        self.records += 1
         encoder.forget()
         message.offset = encoder.offset
         message.record_size = size
@@ -256,15 +259,18 @@ class CommitLog:
         encoder.queue_offset = self._next[kind]
         self._put(encoder, False)
         self._next[kind] += 1
+        self.records += 1
         self._own_end = self.appended
         return encoder.offset
 
     @cython.cfunc
     def _mark(self):
         """A record of our own that says nothing but where its batch began."""
-        self._encoder.plan(DONE, b"")
-        self._encoder.queue_offset = self._next[3]
-        self._put(self._encoder, False)
+        marker: Encoder = self._marker
+        marker.plan(DONE, b"")
+        marker.joined = self._encoder.joined
+        marker.queue_offset = self._next[3]
+        self._put(marker, False)
         self._next[3] += 1
         self._own_end = self.appended
 
@@ -284,7 +290,6 @@ class CommitLog:
         record.store_ms = self._clock.ms
         kept: bytes = self._filling.write(record, self.appended, keep)
         self.appended += size
-        self.records += 1
         return kept
 
     @cython.cfunc

@@ -137,6 +137,14 @@ class TopicQueue(Waiter):
         self._epoch = self._shared.epoch
         self._shared.touched[self.id] = self
 
+    def begin_at(self, offset: int) -> None:
+        """What lies below has gone. It was committed, though perhaps nobody was told yet: what a turn appended may be
+        several batches, and waiters hear of the last."""
+        self.index.trim(offset)
+        self.touch()
+        if offset > self.max_offset:
+            self.committed(offset)
+
     @cython.ccall
     @cython.exceptval(-1)
     def mark(self) -> cython.longlong:

@@ -72,8 +72,7 @@ class Trimmer:
         if queue.deleted:
             return
         if search.low > queue.index.begin:
-            queue.index.trim(search.low)
-            queue.touch()
+            queue.begin_at(search.low)
         if search.lowest >= 0:
             self._lowest = min(self._lowest, search.lowest)
 

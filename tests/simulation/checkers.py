@@ -92,8 +92,10 @@ def check_front(life: Any) -> None:
     slow queue pins nothing else; and beside that no more than may be kept for replay. Who settles and appends nothing
     since the start gets nothing looked at."""
     log, facts, retention = life.broker.log, life.broker.model.facts, life.broker.retention
-    if retention.needed_from - retention.first > retention.keeper.bytes_max:
-        raise Violation(f"{retention.needed_from - retention.first} bytes are kept that nothing needs")
+    native_from = retention.native_from()
+    unneeded = min(retention.needed_from, native_from - native_from % log.segment_bytes) - retention.first
+    if unneeded > retention.keeper.bytes_max:
+        raise Violation(f"{unneeded} bytes are kept that nothing needs")
     if life.broker.reappender._credit < log.segment_bytes:
         return
     live = dict(record for queue in life.broker.model.queues.values() for record in _records_of(life, queue))
@@ -241,5 +243,6 @@ def digest(life: Any) -> dict[str, Any]:
         "contents": contents(life),
         "codes": {name: _codes(queue) for name, queue in queues.items()},
         "counts": {name: _counts(queue, life.clock.ms) for name, queue in queues.items() if queue.counts is not None},
+        "topics": {topic.config.name: topic.queues.ends() for topic in life.broker.topics.all()},
         "next id": facts.next_id,
     }

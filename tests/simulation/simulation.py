@@ -16,6 +16,7 @@ from tests.simulation.disk import Crash
 from tests.simulation.expiry import Reads
 from tests.simulation.life import Life, World, draw_kept, draw_sizes
 from tests.simulation.model import Model, Violation
+from tests.simulation.natives import Natives
 from tests.simulation.records import watch_delays, watch_letters
 from tests.simulation.retries import waited
 from tests.simulation.streams import check_readers, observe_streams
@@ -35,6 +36,7 @@ class Simulation:
         self.random = Random(seed)
         self.world = World(self.random, draw_kept(Random(f"kept {seed}"), draw_sizes(self.random)))
         self.model = Model()
+        self.natives = Natives(seed, self.model)
         self.life: Any = None
         self.workload: Any = None
         self.names = (b"m%d-" % number for number in count(1))
@@ -89,6 +91,7 @@ class Simulation:
         self.life.entered = {}
         self.model.restarted(tail, self.life.clock.ms)
         checkers.check_recovered(self.life, self.model)
+        self.natives.restarted(self.life, tail)
         self.model.promise(tail)
         self.durable = tail
         self._watch_turns()
@@ -173,11 +176,13 @@ class Simulation:
             if random.random() < 0.01:
                 self.world.store.fail_in = 0
             self.workload.act()
+            self.natives.act()
             self._run(random.random() * pause)
             if life.failure is not None:
                 raise Crash
             if random.random() < 0.1:
                 checkers.check_running(life, self.model)
+                self.natives.check()
             if random.random() < 0.02:
                 self.old_tables = self.world.store.copy()
         disk.fail_sync = None
@@ -250,6 +255,7 @@ class Simulation:
         """Let some clients work; then alarms end and there is space: everything must come to an end."""
         for _ in range(self.random.randint(0, ACTIONS_MAX)):
             self.workload.act()
+            self.natives.act()
             self._run(self.random.random() * 0.002)
         self.workload.publishing = False
         self.world.disk.capacity = 1 << 40
@@ -258,7 +264,10 @@ class Simulation:
         checkers.check_running(self.life, self.model)
         self._check_publishers()
         self._check_front()
+        self.natives.settle()
+        self._run(SETTLE_SECONDS)
         self._drain()
+        self.natives.check()
 
     def _check_front(self) -> None:
         self.life.broker.checkpointer.checkpoint()  # the last one may have failed

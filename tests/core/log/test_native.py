@@ -14,7 +14,7 @@ from core.log.decode import decode_block
 from core.log.keeping import STORE_MS_END, stored_ms
 from core.log.mend import find
 from core.log.native_encoder import NativeEncoder
-from core.log.record import DONE, NATIVE
+from core.log.record import DONE, NATIVE, STORE
 from core.log.recovery import scan
 from core.log.scrub import scrub
 from core.log.sieve import Sieve
@@ -365,3 +365,18 @@ def test_the_tail_keeps_a_large_record_in_one_piece(disk):
 def test_a_topic_of_ours_is_never_a_native_message():
     with pytest.raises(AssertionError):
         NativeEncoder().plan(native(topic=b"CORDUROY_MESSAGE"))
+
+
+def test_a_batch_that_is_cut_before_a_message_of_ours_gets_its_mark_and_the_message_is_whole(new_bench):
+    bench = new_bench(batch_bytes_max=4096)
+    for number in range(3):
+        bench.log.append_native(native(number, b"n" * 1000))
+    message = bench.store(b"m" * 2000)
+    bench.log.submit()
+    bench.engine.finish_all()
+    image, view, kinds, at = bench.engine.image(), View(), [], 0
+    while at < len(image):
+        at += view.parse(image, at, at)
+        kinds.append((view.kind, view.batch_offset))
+    assert kinds == [(DONE, 0), (NATIVE, -1), (NATIVE, -1), (NATIVE, -1), (DONE, 0), (STORE, message.offset)]
+    assert view.message().body == message.body
