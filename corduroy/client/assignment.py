@@ -168,9 +168,10 @@ class Assignment:
         for held in left:
             self._readers.pop(held.queue).cancel()
             log.info("%s leaves %s at %d", self._plan.group, held.queue, held.committable)
-        await self._save(left)
         for held in left:
             held.drop()
+        await asyncio.gather(*(self._consuming.rest(held) for held in left))
+        await self._save(left)
         if self._locking and left:
             await self._locks.unlock([held.queue for held in left])
 

@@ -17,6 +17,7 @@ log = logging.getLogger("corduroy.client")
 AGAIN_SECONDS = 5.0  # after a message that could not be sent back
 SUSPEND_SECONDS = 1.0  # suspendCurrentQueueTimeMillis: an ordered queue after a failure
 LOCK_WAIT_SECONDS = 0.1
+REST_SECONDS = 60.0  # rocketmq.broker.rebalance.lockMaxLiveTime
 
 SendBack = Callable[[ReceivedMessage, bool], Awaitable[None]]  # (message, to the dead letters): raises ClientError
 
@@ -29,6 +30,9 @@ class Consuming(Protocol):
 
     def arrived(self, held: ProcessQueue, messages: list[ReceivedMessage]) -> None:
         """They are in it."""
+
+    async def rest(self, held: ProcessQueue) -> None:
+        """Wait until a queue that was dropped may be given to another."""
 
     async def finish(self, seconds: float) -> None:
         """Begin no more listeners, and wait so long for those that run."""
@@ -55,6 +59,9 @@ class Concurrently:
         """In batches, in order; the queue's own bounds bound them."""
         for at in range(0, len(messages), self._batch):
             self._work.put_nowait((held, messages[at : at + self._batch]))
+
+    async def rest(self, held: ProcessQueue) -> None:
+        """At once: what is not committed is delivered to the other, too."""
 
     async def finish(self, seconds: float) -> None:
         """Begin no more, and wait for those that run."""
@@ -142,9 +149,14 @@ class InOrder:
         for task in list(self._tasks):
             task.cancel()
 
-    def is_busy(self, held: ProcessQueue) -> bool:
-        """Whether its listener runs."""
-        return held in self._busy
+    async def rest(self, held: ProcessQueue) -> None:
+        """When its listener has ended: until then nobody else may have the queue. The broker's lock ends after 60 s."""
+        try:
+            async with asyncio.timeout(REST_SECONDS):
+                while held in self._busy:
+                    await asyncio.sleep(LOCK_WAIT_SECONDS)
+        except TimeoutError:
+            log.warning("the listener of %s still runs; the queue is given to another", held.queue)
 
     async def _run(self, held: ProcessQueue) -> None:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from corduroy.client.frames import Frame
 from corduroy.client.ids import UniqueIds
 from corduroy.client.messages import BODY_BYTES_MAX, RETRY_PREFIX, Message, MessageQueue, SendResult, SendStatus
 from corduroy.client.records import encode_batch
+from corduroy.client.subscriptions import java_hash
 
 STORED = frozenset(status.value for status in SendStatus)
 RETRIED = frozenset(
@@ -127,5 +127,6 @@ class Packer:
 
 
 def by_hash(key: str, queues: Sequence[MessageQueue]) -> MessageQueue:
-    """Always the same queue for the same key, while there are the same queues."""
-    return queues[zlib.crc32(key.encode()) % len(queues)]
+    """Always the same queue for the same key, while there are the same queues: the one that Java's
+    SelectMessageQueueByHash chooses, so that programs in both languages keep one order."""
+    return queues[abs(java_hash(key)) % len(queues)]

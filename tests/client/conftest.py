@@ -1,7 +1,8 @@
 """Fixtures of the client's tests: a broker that speaks RocketMQ's remoting protocol, and clients of it.
 
-CORDUROY_TEST_NAMESRV=HOST:PORT  one that runs already; it must have enablePropertyFilter and recallMessageEnable on
-else                             Apache RocketMQ, if there are java and its jars (tests/client/apache.py)
+CORDUROY_TEST_NAMESRV=HOST:PORT      one that runs already; it must have enablePropertyFilter and recallMessageEnable on
+CORDUROY_TEST_ROCKETMQ=apache,ours   what to start instead: Apache RocketMQ (default), where java and its jars are
+                                     (tests/client/apache.py), and this project's own broker
 """
 
 import asyncio
@@ -9,11 +10,19 @@ import os
 import uuid
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from core.config import RocketmqConfig
 from tests.client import apache
+from tests.clients.broker import Broker
 
 EXTERNAL = os.environ.get("CORDUROY_TEST_NAMESRV")
+STARTED = os.environ.get("CORDUROY_TEST_ROCKETMQ", "apache").split(",")
+KNOWN = {field.encode_name for field in msgspec.structs.fields(RocketmqConfig)}
+OURS = [
+    f"rocketmq.{key}={apache.BROKER[key]}" for key in apache.QUICK if key in KNOWN
+]  # what is not served yet is slow
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +36,18 @@ def apache_rocketmq(tmp_path_factory):
         started.stop()
 
 
-@pytest.fixture(scope="session", params=["external"] if EXTERNAL else ["apache"])
+@pytest.fixture(scope="session")
+def ours_rocketmq(tmp_path_factory):
+    started = Broker(tmp_path_factory.mktemp("ours"), *OURS).start()
+    try:
+        if "namesrv" not in started.addresses:
+            pytest.skip("our broker has no name server embedded yet")
+        yield SimpleNamespace(kind="ours", name_server=started.addresses["namesrv"])
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="session", params=["external"] if EXTERNAL else STARTED)
 def broker(request):
     """The broker that tests share: use names of your own. `name_server` is its address, `kind` what it is."""
     if request.param == "external":

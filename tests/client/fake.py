@@ -10,14 +10,15 @@ from corduroy.client.lenient_json import dumps
 class Fake:
     """`async with Fake() as broker`: answers[code](request) returns the Frame to answer with, or None."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
         self.answers = {}
         self.seen = []  # frames, in order
         self.port = port
+        self._tls = tls
         self._writers = []
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         return self

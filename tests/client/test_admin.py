@@ -9,7 +9,7 @@ from corduroy.client.errors import BrokerError, ConsumerNotOnline, QueryNotFound
 from corduroy.client.messages import Message
 from corduroy.client.producer import Producer
 from corduroy.client.pull_consumer import PullConsumer
-from tests.client.test_push_consumer import Seen, consumer, send
+from tests.client.listeners import Seen, consumer, send
 
 
 async def until(make, condition):

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import ssl
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from corduroy.client.errors import BrokerError, Closed, ConnectionFailed, NotSup
 from corduroy.client.frames import Frame
 from corduroy.client.remoting import Remoting
 from corduroy.client.signing import Credentials
+from tests.certificates import Authority
 from tests.client.apache import free_ports
 from tests.client.fake import Fake, refuse
 
@@ -261,5 +263,26 @@ def test_routes_are_asked_for_once_kept_and_refreshed(run, monkeypatch):
             while "t" in client.routes:
                 await asyncio.sleep(0.01)
             await client.stop()
+
+    run(life())
+
+
+def test_connections_are_encrypted_and_the_server_is_checked(run, tmp_path):
+    authority = Authority(tmp_path)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(*authority.server())
+
+    async def life():
+        async with Fake(tls=server) as broker:
+            for trusted in (True, False):
+                context = ssl.create_default_context(cafile=authority.file if trusted else None)
+                client = Remoting(broker.address, tls=context)
+                await client.start()
+                if trusted:
+                    assert (await client.call(broker.address, 7)).code == 0
+                else:
+                    with pytest.raises(ConnectionFailed, match="certificate"):
+                        await client.call(broker.address, 7)
+                await client.stop()
 
     run(life())

@@ -3,59 +3,16 @@
 import asyncio
 import threading
 from collections import defaultdict
-from contextlib import asynccontextmanager
 
 import pytest
 
-from corduroy.client.assignment import ConsumeFrom
-from corduroy.client.codes import Request, Response
-from corduroy.client.errors import SubscriptionRefused
-from corduroy.client.frames import Frame
+from corduroy.client.errors import ClientError, SubscriptionRefused
 from corduroy.client.listening import ConsumeResult
 from corduroy.client.messages import Message
 from corduroy.client.producer import Producer
 from corduroy.client.pull_consumer import PullConsumer
-from corduroy.client.push_consumer import PushConsumer
 from corduroy.client.subscriptions import SQL92
-from tests.client.fake import Fake, refuse
-
-
-class Seen:
-    """A listener that keeps what it gets; `fail` says what to answer."""
-
-    def __init__(self, answer=lambda message: None):
-        self.messages = []
-        self.answer = answer
-        self.changed = asyncio.Event()
-
-    async def __call__(self, messages):
-        self.messages += messages
-        self.changed.set()
-        answers = [self.answer(message) for message in messages]
-        return next((each for each in answers if each is not None), None)
-
-    @property
-    def bodies(self):
-        return [message.body for message in self.messages]
-
-    async def until(self, condition):
-        while not condition(self):
-            self.changed.clear()
-            await self.changed.wait()
-
-
-def consumer(broker, group, topic, listener, *subscription, **options):
-    """A push consumer of one topic."""
-    options.setdefault("consume_from", ConsumeFrom.FIRST)
-    made = PushConsumer(group, listener, broker.name_server, **options)
-    made.subscribe(topic, *subscription)
-    return made
-
-
-async def send(broker, topic, *messages):
-    """Send bodies or messages to it."""
-    async with Producer(topic, broker.name_server) as producer:
-        return [await producer.send(each if isinstance(each, Message) else Message(topic, each)) for each in messages]
+from tests.client.listeners import Seen, consumer, send
 
 
 def test_everything_sent_before_and_after_is_delivered_once(broker, name, run):
@@ -222,6 +179,38 @@ def test_an_ordered_queue_waits_until_its_owner_lets_it_go(broker, name, run):
     run(life())
 
 
+def test_a_queue_changes_hands_only_when_its_listener_has_ended(broker, name, run):
+    async def life():
+        active, go_on, overlaps = set(), asyncio.Event(), []
+
+        async def listener(messages):
+            queue_id = messages[0].queue_id
+            overlaps.extend({queue_id} & active)
+            active.add(queue_id)
+            await go_on.wait()
+            active.discard(queue_id)
+
+        async with Producer(name, broker.name_server) as producer:
+            for queue in await producer.queues(name):
+                await producer.send(Message(name, b"x"), queue=queue)
+        async with consumer(broker, name, name, listener, orderly=True) as first:
+            while len(active) < 4:
+                await asyncio.sleep(0.05)
+            async with consumer(broker, name, name, listener, orderly=True) as second:
+                while sum(queue.topic == name for queue in first.assignment.queues) != 2:
+                    await asyncio.sleep(0.05)
+                for _ in range(3):  # each asks for the locks at once
+                    second.assignment.rebalance_soon()
+                    await asyncio.sleep(0.1)
+                assert not [queue for queue in second.assignment.queues if queue.topic == name]
+                go_on.set()
+                while sum(queue.topic == name for queue in second.assignment.queues) != 2:
+                    await asyncio.sleep(0.05)
+        assert overlaps == []
+
+    run(life())
+
+
 def test_every_member_of_a_broadcasting_group_gets_everything_and_goes_on_by_its_file(broker, name, run, tmp_path):
     async def life():
         await send(broker, name, b"1")
@@ -270,74 +259,24 @@ def test_an_expression_that_does_not_parse_is_refused_at_the_start(broker, name,
     run(life())
 
 
-@pytest.mark.parametrize(
-    ("consume_from", "first"), [(ConsumeFrom.LAST, 50), (ConsumeFrom.FIRST, 0), (ConsumeFrom.TIMESTAMP, 7)]
-)
-def test_a_new_group_begins_where_it_is_told(run, consume_from, first):
+def test_a_producer_and_a_consumer_go_on_when_their_broker_was_killed_and_is_back(broker, name, run):
+    if broker.kind != "apache":
+        pytest.skip("only a broker that the tests started here is killed")
+
     async def life():
-        async with fake_broker() as (fake, pulls):
-            options = {"consume_from": consume_from, "from_ms": 1234}
-            async with consumer(fake, "g", "t", Seen(), client_id="me", **options):
-                assert (await pulls.get()).fields["queueOffset"] == str(first)
-            asked = [frame for frame in fake.seen if frame.code == Request.SEARCH_OFFSET_BY_TIMESTAMP]
-            assert [frame.fields["timestamp"] for frame in asked] == ["1234"] * (first == 7)
+        seen = Seen()
+        async with Producer(name, broker.name_server) as producer:
+            await producer.send(Message(name, b"before"))
+            async with consumer(broker, name, name, seen):
+                await seen.until(lambda seen: b"before" in seen.bodies)
+                broker.kill_broker()
+                with pytest.raises(ClientError):
+                    await producer.send(Message(name, b"lost"), timeout=0.5)
+                await asyncio.to_thread(broker.start_broker)
+                await producer.send(Message(name, b"after"), timeout=20)
+                await seen.until(lambda seen: b"after" in seen.bodies)
 
     run(life())
-
-
-def test_an_offset_that_is_not_there_is_replaced_by_the_brokers(run):
-    async def life():
-        async with fake_broker() as (fake, pulls):
-            said = {"nextBeginOffset": "20", "minOffset": "20", "maxOffset": "50"}
-            fake.answers[Request.PULL_MESSAGE] = lambda frame: (
-                pulls.put_nowait(frame)
-                or (Frame(Response.PULL_OFFSET_MOVED, dict(said)) if frame.fields["queueOffset"] == "0" else None)
-            )
-            async with consumer(fake, "g", "t", Seen(), client_id="me"):
-                assert [(await pulls.get()).fields["queueOffset"] for _ in range(2)] == ["0", "20"]
-                committed = [f.fields for f in fake.seen if f.code == Request.UPDATE_CONSUMER_OFFSET]
-                assert [fields["commitOffset"] for fields in committed] == ["20"]
-
-    run(life())
-
-
-def test_a_broker_may_send_a_group_back_while_it_reads(run):
-    async def life():
-        async with fake_broker() as (fake, pulls):
-            reader = consumer(fake, "g", "t", Seen(), client_id="me", consume_from=ConsumeFrom.LAST)
-            async with reader:
-                parked = await pulls.get()
-                assert parked.fields["queueOffset"] == "50"
-                queue = '{"brokerName":"a","queueId":0,"topic":"t"}'
-                fake.ask(Frame(220, {"group": "g", "topic": "t"}, b'{"offsetTable":{%s:33}}' % queue.encode(), flag=2))
-                while not [f for f in fake.seen if f.fields.get("commitOffset") == "33"]:
-                    await asyncio.sleep(0.01)
-                said = {"nextBeginOffset": "50", "minOffset": "0", "maxOffset": "50"}
-                fake.ask(Frame(Response.PULL_NOT_FOUND, said, opaque=parked.opaque, flag=1))  # of before: not wanted
-                assert (await pulls.get()).fields["queueOffset"] == "33"
-
-    run(life())
-
-
-@asynccontextmanager
-async def fake_broker():
-    """(a broker whose one queue has 50 messages and nothing to give, the pulls that it gets)."""
-    pulls = asyncio.Queue()
-    async with Fake() as fake:
-        fake.name_server = fake.address
-        fake.route(("a", fake))
-        offsets = {Request.GET_MAX_OFFSET: "50", Request.SEARCH_OFFSET_BY_TIMESTAMP: "7"}
-        for code, offset in offsets.items():
-            fake.answers[code] = lambda frame, offset=offset: Frame(0, {"offset": offset})
-        fake.answers[Request.QUERY_CONSUMER_OFFSET] = refuse(Response.QUERY_NOT_FOUND)
-        fake.answers[Request.GET_CONSUMER_LIST_BY_GROUP] = lambda frame: Frame(0, body=b'{"consumerIdList":["me"]}')
-
-        def parked(frame):
-            if frame.fields["topic"] == "t":
-                pulls.put_nowait(frame)
-
-        fake.answers[Request.PULL_MESSAGE] = parked
-        yield fake, pulls
 
 
 def test_delayed_messages_come_when_they_are_due(broker, name, run):

@@ -1,17 +1,24 @@
 """Sharing queues as RocketMQ does, what a queue's bounds hold back, and what a subscription means."""
 
+import asyncio
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corduroy.client import process_queue
+from corduroy.client.admin import has_key
+from corduroy.client.consuming import InOrder
 from corduroy.client.errors import ClientError, CodecError
+from corduroy.client.listening import Listening
 from corduroy.client.messages import MessageQueue, ReceivedMessage
 from corduroy.client.offsets import key_of, queue_of
 from corduroy.client.pop_consumer import start_offsets
 from corduroy.client.process_queue import ProcessQueue
 from corduroy.client.rebalance import averagely, by_circle
 from corduroy.client.subscriptions import SQL92, Subscription, java_hash
+from tests.client.listeners import Seen
 
 QUEUES = [MessageQueue("t", "b", number) for number in range(20)]
 QUEUE = QUEUES[0]
@@ -114,3 +121,26 @@ def test_queues_are_keys_of_maps_as_java_writes_them():
 def test_start_offsets_of_a_pop_are_by_retry_flag_and_queue():
     assert start_offsets("0 1 40;1 0 7") == {("0", "1"): "40", ("1", "0"): "7"}
     assert start_offsets("") == {}
+
+
+def test_an_ordered_queue_is_not_consumed_while_another_may_have_it(run):
+    async def life():
+        listener = Seen()
+        consuming = InOrder(Listening(listener, 1), None, batch=1, retries=-1, spawn=asyncio.create_task)
+        held = ProcessQueue(QUEUE, 0, ordered=True)
+        held.put([message(0)], 1)
+        consuming.add(held)
+        await asyncio.sleep(0.3)
+        assert listener.bodies == []
+        held.locked_at = time.monotonic()
+        await listener.until(lambda seen: seen.bodies)
+        await consuming.finish(1)
+
+    run(life())
+
+
+def test_what_was_found_by_its_hash_is_looked_at():
+    found = message(0)
+    found.properties.update({"KEYS": "a b", "UNIQ_KEY": "7F"})
+    assert has_key(found, "b", False) and not has_key(found, "c", False) and not has_key(found, "7F", False)
+    assert has_key(found, "7F", True) and not has_key(found, "a", True)
