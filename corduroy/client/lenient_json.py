@@ -1,7 +1,8 @@
 """JSON bodies as RocketMQ's fastjson writes them: keys of maps that are no strings have no quotes.
 
 {0:"127.0.0.1:10911"} is a map keyed by numbers, {{"brokerName":"b","queueId":0,"topic":"T"}:5} one keyed by queues.
-Neither is JSON. Java's tools read strict JSON as well, so that is what this client writes.
+Neither is JSON. Java's tools read strict JSON as well, so that is what this client writes, but for keys that are
+objects: they find nothing in the text of one.
 """
 
 from __future__ import annotations
@@ -29,9 +30,23 @@ def loads(body: bytes | str) -> Any:
         raise CodecError(f"body is not JSON: {error}") from None
 
 
+class ObjectKey(str):
+    """The JSON text of an object that is a key: written as it is."""
+
+
 def dumps(value: Any) -> bytes:
-    """The value as strict JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """The value as strict JSON, but for keys that are an ObjectKey."""
+    return _written(value).encode()
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        keys = [key if isinstance(key, ObjectKey) else json.dumps(str(key), ensure_ascii=False) for key in value]
+        items = zip(keys, map(_written, value.values()), strict=True)
+        return "{" + ",".join([f"{key}:{item}" for key, item in items]) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def strict(text: str) -> str:

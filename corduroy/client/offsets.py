@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from corduroy.client.errors import ClientError, CodecError
-from corduroy.client.lenient_json import loads
+from corduroy.client.lenient_json import ObjectKey, loads
 from corduroy.client.messages import MessageQueue
 from corduroy.client.queue_calls import QueueCalls
 
@@ -91,9 +91,9 @@ def queue_data(queue: MessageQueue) -> dict[str, str | int]:
     return {"brokerName": queue.broker_name, "queueId": queue.queue_id, "topic": queue.topic}
 
 
-def key_of(queue: MessageQueue) -> str:
+def key_of(queue: MessageQueue) -> ObjectKey:
     """A queue as the key of a map: the text of its JSON."""
-    return json.dumps(queue_data(queue), separators=(",", ":"))
+    return ObjectKey(json.dumps(queue_data(queue), separators=(",", ":")))
 
 
 def queue_of(key: str) -> MessageQueue:

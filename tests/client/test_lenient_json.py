@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corduroy.client.errors import CodecError
-from corduroy.client.lenient_json import dumps, loads, strict
+from corduroy.client.lenient_json import ObjectKey, dumps, loads, strict
 from protocols.remoting import fastjson
 
 VALUES = st.recursive(
@@ -49,3 +49,10 @@ def test_any_text_is_a_value_or_refused(text):
         loads(text)
     except CodecError:
         pass
+
+
+def test_keys_that_are_objects_are_written_as_fastjson_has_them():
+    value = {"mqTable": {ObjectKey('{"queueId":0,"topic":"ü"}'): {"n": [1, True, None, "x"]}}, "e": {}, 5: ()}
+    text = dumps(value).decode()
+    assert text == '{"mqTable":{{"queueId":0,"topic":"ü"}:{"n":[1,true,null,"x"]}},"e":{},"5":[]}'
+    assert loads(text) == {"mqTable": {'{"queueId":0,"topic":"ü"}': {"n": [1, True, None, "x"]}}, "e": {}, "5": []}
