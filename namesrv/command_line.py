@@ -1,6 +1,6 @@
 """The command line of RocketMQ's servers, as commons-cli takes it.
 
--c FILE, -cFILE, --configFile FILE, --configFile=FILE; words that are no options are left alone, as there.
+-c FILE, -cFILE, --configFile FILE, --configFile=FILE, and words that are no options.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ class UsageError(Exception):
     """A command line that cannot be understood; the text is commons-cli's."""
 
 
-def parse(words: list[str], options: tuple[Option, ...]) -> dict[str, str]:
-    """Short name -> value ("" for an option without one). Raises UsageError."""
+def parse(words: list[str], options: tuple[Option, ...]) -> tuple[dict[str, str], list[str]]:
+    """Short name -> value ("" for an option without one), and the words that are no options. Raises UsageError."""
     found: dict[str, str] = {}
+    others: list[str] = []
     rest = iter(words)
     for word in rest:
         if word == "--":
+            others += rest
             break
         if not word.startswith("-") or word == "-":
+            others.append(word)
             continue
         option, value = _recognized(word, options)
         if option.takes_value and value is None:
@@ -36,7 +39,7 @@ def parse(words: list[str], options: tuple[Option, ...]) -> dict[str, str]:
             if value is None or _is_option(value, options):
                 raise UsageError(f"Missing argument for option: {option.short}")
         found[option.short] = value or ""
-    return found
+    return found, others
 
 
 def _is_option(word: str, options: tuple[Option, ...]) -> bool:

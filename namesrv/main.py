@@ -47,7 +47,7 @@ def main() -> None:
 def run(words: list[str]) -> int:
     """Do what the command line says and return the exit code."""
     try:
-        given = parse(words, OPTIONS)
+        given, _ = parse(words, OPTIONS)
     except UsageError as error:
         print(error, file=sys.stderr)
         print(usage("mqnamesrv", OPTIONS))

@@ -22,7 +22,11 @@ from namesrv.start import OPTIONS
     ],
 )
 def test_options_are_taken_in_every_form(words, found):
-    assert parse(words, OPTIONS) == found
+    assert parse(words, OPTIONS)[0] == found
+
+
+def test_words_that_are_no_options_are_kept_in_their_order():
+    assert parse(["a=1", "-c", "f", "b", "-", "--", "-x"], OPTIONS) == ({"c": "f"}, ["a=1", "b", "-", "-x"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Our mqadmin and RocketMQ's own print the same of the same broker."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from corduroy.client import ConsumeFrom, Message, blocking
+from gateway.admin.command import Command, pretty, table
+from gateway.admin.groups import version_text
+from gateway.mqadmin import COMMANDS
+from namesrv.command_line import UsageError
+from tests.client import apache
+from tests.clients.broker import until
+
+CLUSTER = "DefaultCluster"
+
+
+@pytest.fixture
+def ours(broker):
+    """ours(*words) -> what our mqadmin printed."""
+
+    def mqadmin(*words, code=0):
+        line = [sys.executable, "-c", "from gateway.mqadmin import main; main()", *words]
+        environment = {**os.environ, "NAMESRV_ADDR": broker.name_server}
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    return mqadmin
+
+
+@pytest.fixture
+def theirs(broker, tmp_path):
+    """theirs(*words) -> what RocketMQ's printed."""
+    if because := apache.missing():
+        pytest.skip(because)
+
+    def mqadmin(*words):
+        start = ["java", "-Xmx128m", f"-Duser.home={tmp_path}", f"-Drocketmq.home.dir={tmp_path}"]
+        main = "org.apache.rocketmq.tools.command.MQAdminStartup"
+        line = [*start, "-cp", f"{apache.library()}/*", main, *words, "-n", broker.name_server]
+        return subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
+
+    return mqadmin
+
+
+def without_what_moves(text):
+    """Times, rates and trailing blanks are not the same in two calls."""
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d+)?", "TIME", text)
+    text = re.sub(r"(?m)^(Topic Put TPS|Consume TPS): \S+$", r"\1: RATE", text)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def test_both_print_the_same_tables(broker, ours, theirs, name):
+    topic, group = f"{name}-topic", f"{name}-group"
+    created = ours("updateTopic", "-t", topic, "-c", CLUSTER, "-r", "4", "-w", "4")
+    assert created == theirs("updateTopic", "-t", topic, "-c", CLUSTER, "-r", "4", "-w", "4")
+    made = ours("updateSubGroup", "-g", group, "-c", CLUSTER, "-r", "3", "-s", "true")
+    assert made == theirs("updateSubGroup", "-g", group, "-c", CLUSTER, "-r", "3", "-s", "true")
+    until(lambda: topic in ours("topicList"), 30, "the topic's registration")
+    sent = ours("sendMessage", "-t", topic, "-p", "body", "-k", "a b", "-c", "tag").splitlines()
+    assert sent[0] == "#Broker Name                      #QID  #Send Result            #MsgId"
+    assert re.fullmatch(r"broker-a {26}[0-3]     SEND_OK {17}[0-9A-F]{32}", sent[1])
+    for words in (
+        ("topicRoute", "-t", topic),
+        ("topicRoute", "-t", topic, "-l"),
+        ("topicStatus", "-t", topic),
+        ("topicClusterList", "-t", topic),
+        ("clusterList", "-m"),
+        ("updateTopic", "-t", topic, "-c", CLUSTER, "-p", "4", "-o", "true"),
+        ("wipeWritePerm", "-b", "broker-a"),
+        ("addWritePerm", "-b", "broker-a"),
+    ):
+        assert without_what_moves(ours(*words)) == without_what_moves(theirs(*words)), words
+    listed = ours("topicList").split()
+    assert sorted(listed) == sorted(theirs("topicList").split())
+
+
+def test_both_print_the_same_of_a_group_that_consumes(broker, ours, theirs, name):
+    seen = threading.Event()
+    ours("updateTopic", "-t", name, "-c", CLUSTER, "-r", "2", "-w", "2")
+    until(lambda: name in ours("topicList"), 30, "the topic's registration")
+    consumer = blocking.PushConsumer(
+        name, lambda messages: seen.set(), broker.name_server, consume_from=ConsumeFrom.FIRST
+    )
+    consumer.subscribe(name, "a || b")
+    with consumer, blocking.Producer(f"{name}-p", broker.name_server) as producer:
+        producer.send(Message(name, b"x", tags="a"))
+        assert seen.wait(30)
+
+        def caught_up():
+            return "Consume Diff Total: 0" in ours("consumerProgress", "-g", name)
+
+        until(caught_up, 30, "the commit of what was consumed")
+        for words in (
+            ("consumerProgress", "-g", name),
+            ("consumerProgress", "-g", name, "-t", name, "-s", "true"),
+            ("consumerConnection", "-g", name),
+            ("producerConnection", "-g", f"{name}-p", "-t", name),
+        ):
+            assert in_order(ours(*words)) == in_order(theirs(*words)), words
+        row = next(line for line in ours("consumerProgress").splitlines() if line.startswith(name))
+        assert row.split() == [name, "1", *row.split()[2:3], "PUSH", "CLUSTERING", *row.split()[5:]]
+        moved = ours("resetOffsetByTime", "-g", name, "-t", name, "-s", "0")
+        assert "#brokerName" in moved and re.search(r"(?m)^broker-a +0 +0 *$", moved)
+    ours("deleteSubGroup", "-g", name, "-c", CLUSTER, "-r", "true")
+    gone = ours("deleteTopic", "-t", name, "-c", CLUSTER)
+    assert gone == "".join(
+        f"delete topic [{name}] from {where} success.\n" for where in (f"cluster [{CLUSTER}]", "NameServer")
+    )
+
+
+def in_order(text):
+    """Maps are printed in any order."""
+    return sorted(without_what_moves(text).splitlines())
+
+
+def test_the_broker_s_own_figures_have_the_same_names(broker, ours, theirs):
+    def names(text):
+        return {line.partition(":")[0].strip() for line in text.splitlines()}
+
+    assert names(ours("brokerStatus", "-c", CLUSTER)) == names(theirs("brokerStatus", "-c", CLUSTER))
+    mine, other = ours("clusterList").splitlines(), theirs("clusterList").splitlines()
+    assert mine[0].rstrip() == other[0].rstrip()
+    assert mine[1].split()[:5] == other[1].split()[:5] and len(mine[1].split()) == len(other[1].split())
+    config = ("getBrokerConfig", "-c", CLUSTER)
+    assert ours(*config).splitlines()[0] == theirs(*config).splitlines()[0]
+    address = mine[1].split()[3]
+    changed = ours("updateBrokerConfig", "-b", address, "-k", "slaveTimeout", "-v", "3001")
+    assert changed == f"update broker config success, {address}\n"
+    assert "slaveTimeout                                      =  3001" in ours("getBrokerConfig", "-b", address)
+
+
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(ours, name):
+    assert re.fullmatch(r"mqadmin topicRoute: .*No topic route info.*\n", ours("topicRoute", "-t", name, code=1))
+    assert "Missing required options: t, [-b create topic to which broker, -c create topic to which cluster]" in ours(
+        "updateTopic", code=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Missing required options: t, c"),
+        (["-t", "x"], "Missing required option: c"),
+        (["-t"], "Missing argument for option: t"),
+        (["-z"], "Unrecognized option: -z"),
+    ],
+)
+def test_a_command_line_is_refused_in_commons_clis_words(words, said):
+    with pytest.raises(UsageError, match=f"^{said}$"):
+        COMMANDS["deleteTopic"].given(words)
+    with pytest.raises(UsageError, match="^The option 'c' was specified but an option from this group"):
+        COMMANDS["brokerStatus"].given(["-b", "x", "-c", "y"])
+
+
+def test_every_command_says_what_it_is_and_names_its_options_once():
+    for command in COMMANDS.values():
+        assert isinstance(command, Command) and command.about.endswith((".", "topic", "param."))
+        shorts = [option.short for option in command.all_options]
+        assert len(shorts) == len(set(shorts)), command.name
+
+
+def test_versions_have_rocketmqs_names():
+    named = {212: "V4_0_0_SNAPSHOT", 233: "V4_1_0", 317: "V4_5_2", 401: "V4_9_4", 413: "V5_0_0", 513: "V5_5_0"}
+    assert {number: version_text(number) for number in named} == named
+    assert version_text(600) == "V5_9_4_SNAPSHOT" and version_text(612) == "HIGHER_VERSION"
+
+
+def test_json_is_laid_out_as_fastjson_does():
+    lines = ["{", '\t"a":[', "\t\t{", '\t\t\t"b":{', '\t\t\t\t0:"x",', '\t\t\t\t1:"y"', "\t\t\t}", "\t\t},", "\t\t{}"]
+    lines += ["\t],", '\t"c":"ü",', '\t"d":null', "}"]
+    assert pretty({"a": [{"b": {0: "x", 1: "y"}}, {}], "c": "ü", "d": None}) == "\n".join(lines)
+
+
+def test_a_table_cuts_what_is_marked_only(capsys):
+    table("<4!", "<4")("abcdef", "abcdef")
+    assert capsys.readouterr().out == "abcd  abcdef\n"
