@@ -90,7 +90,7 @@ class Topics:
             raise NotFound(f"no topic '{name.decode('utf-8', 'replace')}'")
         self._change(TopicDeleted(name=name, **self._next_version()))
         for queue in topic.queues.made.values():
-            queue.deleted, queue.ahead = True, {}
+            queue.deleted, queue.ahead = True, None
             self._ports.forget(queue.id)
             queue.wake()
         self.trimmer.look()

@@ -82,7 +82,7 @@ class TopicLog:
 class TopicQueue(Waiter):
     """min_offset, max_offset: what is there and committed lies from the one up to the other; `end` is the offset that
     the next message gets. id: of its rows in the store, nowhere else. deleted: its topic is gone, or made anew. ahead:
-    queue offset -> record, of what was read from the disk and nobody has asked for yet."""
+    queue offset -> record, of what was read from the disk and nobody has asked for yet; or None."""
 
     def __init__(self, shared: TopicLog, topic: bytes, queue_id: int, local_id: int, index: Index | None = None):
         Waiter.__init__(self)
@@ -95,7 +95,7 @@ class TopicQueue(Waiter):
         self.deleted = False
         self._epoch = 0
         self._parked = None
-        self.ahead = {}
+        self.ahead = None
 
     @property
     def min_offset(self) -> int:

@@ -219,4 +219,4 @@ def keep_ahead(queue: Any, shared: Any, fetched: dict[int, bytes]) -> None:
     queue.ahead = fetched
     shared.ahead.append(queue)
     while len(shared.ahead) > AHEAD_QUEUES:
-        shared.ahead.popleft().ahead = {}
+        shared.ahead.popleft().ahead = None
