@@ -78,11 +78,11 @@ class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     amqps: str = "127.0.0.1:5671"
     remoting: str = "127.0.0.1:10911"
     remoting_vip: str = "127.0.0.1:10909"
+    namesrv: str = "127.0.0.1:9876"
     mqtt: str = "off"
     mqtts: str = "off"
     stomp: str = "off"
     stomps: str = "off"
-    namesrv: str = "off"
     https: str = "off"
     grpc: str = "off"
 
@@ -96,7 +96,7 @@ class Listeners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ConfigError(key, value, "HOST:PORT, [v6]:PORT, unix:PATH or off") from None
 
 
-SERVED = ("amqp", "amqps", "http", "metrics", "remoting", "remoting_vip")
+SERVED = ("amqp", "amqps", "http", "metrics", "remoting", "remoting_vip", "namesrv")
 TLS_LISTENERS = ("amqps", "mqtts", "stomps", "https")  # off until there is a certificate
 
 
@@ -228,10 +228,41 @@ class AmqpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _within("amqp", self, bounds)
 
 
-class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Keys `rocketmq.*`: RocketMQ's own, by its own names."""
+NATIVE_NAME = re.compile(r"[%|a-zA-Z0-9_-]{1,127}", re.ASCII)
 
+
+def server_addresses(text: str) -> list[str]:
+    """HOST:PORT each, separated by semicolons, as RocketMQ writes them. Raises ValueError, without a text for users."""
+    found = [part.strip() for part in text.split(";") if part.strip()]
+    for each in found:
+        where = endpoint(each)
+        if where is None or where.path or not where.port:
+            raise ValueError("not an address to connect to")
+    return found
+
+
+class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Keys `rocketmq.*`: RocketMQ's own, by its own names. An empty brokerName is the machine's."""
+
+    broker_cluster_name: str = "DefaultCluster"
+    broker_name: str = ""
+    broker_ip1: str = msgspec.field(default="", name="brokerIP1")
+    namesrv_addr: str = ""
+    register_name_server_period: int = 30_000
     auto_create_subscription_group: bool = True
+
+    def __post_init__(self) -> None:
+        _within("rocketmq", self, {"register_name_server_period": (1000, 60_000)})
+        for key, value in (("brokerClusterName", self.broker_cluster_name), ("brokerName", self.broker_name or "x")):
+            if not NATIVE_NAME.fullmatch(value):
+                raise ConfigError(f"rocketmq.{key}", value, "1..127 letters, digits, -, _, % or |")
+        if not re.fullmatch(r"[\w.:-]*", self.broker_ip1, re.ASCII):
+            raise ConfigError("rocketmq.brokerIP1", self.broker_ip1, "an address or a name of this machine, or nothing")
+        try:
+            server_addresses(self.namesrv_addr)
+        except ValueError:
+            allowed = "HOST:PORT of each name server, separated by semicolons, or nothing"
+            raise ConfigError("rocketmq.namesrvAddr", self.namesrv_addr, allowed) from None
 
 
 class DefinitionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -41,15 +41,14 @@ from gateway.descriptors import connection_limit
 from gateway.listeners import addresses, bound_address, open_socket, write_ready_file
 from gateway.loop_lag import LoopLag
 from gateway.memory import give_back_memory, memory_limit, memory_used
+from gateway.native import NativePort
 from gateway.passwords import THREADS, Passwords
 from protocols.amqp import tables
 from protocols.amqp.connection import AmqpConnection
 from protocols.amqp.content import Content
 from protocols.amqp.death import Deaths
 from protocols.amqp.message_keys import MessageKeys, keys_of
-from protocols.remoting.connection import RemotingConnection
 from protocols.remoting.frame import FRAME_BYTES_MAX
-from protocols.remoting.remoting import Remoting
 
 EX_OK, EX_IOERR = 0, 74
 NATIVE = ("remoting", "remoting_vip")
@@ -167,7 +166,7 @@ class Service:
         broker.passwords = Passwords(broker.access, self._workers["passwords"])
         broker.cluster_name = f"corduroy@{socket.gethostname()}"
         broker.report = self._report
-        self._remoting = Remoting(broker)
+        self._native = NativePort(broker, config)
         engine.blocked = lambda full: broker.flow.set_alarm(LOG, full)
 
     def _new_broker(self, disk: Disk) -> Broker:
@@ -251,9 +250,11 @@ class Service:
             text = "the limit of open files (ulimit -n) leaves room for fewer than limits.connections"
             log.info(text, extra={"connections": self._connection_limit})
         bound = {name: bound_address(listening) for name, listening in sockets.items()}
-        for name, new_peer in (("amqp", self._new_amqp), *((name, self._new_remoting) for name in NATIVE)):
+        for name, new_peer in (("amqp", self._new_amqp), *((name, self._native.connection) for name in NATIVE)):
             if name in sockets:
                 await self._serve(sockets.pop(name).dup(), new_peer)
+        name_server = sockets.pop("namesrv").dup() if "namesrv" in sockets else None
+        await self._native.start(bound, name_server)
         if self._tls is not None:
             self._tls.start(self.clock, self.broker.metrics)
             self._tls.listen(sockets.pop("amqps").dup(), self._new_amqp)
@@ -288,9 +289,6 @@ class Service:
 
     def _new_amqp(self) -> AmqpConnection:
         return AmqpConnection(self.broker, self._loop.time())
-
-    def _new_remoting(self) -> RemotingConnection:
-        return RemotingConnection(self._remoting, self._loop.time())
 
     def _full(self) -> bool:
         """Whether one connection more is too many."""
@@ -362,6 +360,7 @@ class Service:
             server.close()
         if self._tls is not None:
             self._tls.close()
+        await self._native.stop()
         for runner in self._runners:
             await runner.cleanup()
         for connection in list(self._connections):

@@ -7,6 +7,7 @@ fields are RocketMQ's in camel case, answers in the order in which fastjson writ
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -210,10 +211,11 @@ def numbered(table: dict[int, Any], strict: bool) -> Any:
     return {str(key): table[key] for key in sorted(table)} if strict else bare_keys(table)
 
 
-def broker_data(data: BrokerData, strict: bool) -> dict[str, Any]:
-    """BrokerData."""
+def broker_data(data: BrokerData, strict: bool, show: Callable[[str], str] = str) -> dict[str, Any]:
+    """BrokerData; show(address) is how who asks is to see it."""
+    addresses = {broker_id: show(address) for broker_id, address in data.addresses.items()}
     found: dict[str, Any] = {
-        "brokerAddrs": numbered(data.addresses, strict),
+        "brokerAddrs": numbered(addresses, strict),
         "brokerName": data.name,
         "cluster": data.cluster,
         "enableActingMaster": data.acting_master,

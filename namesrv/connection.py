@@ -31,13 +31,15 @@ class Taken(NamedTuple):
 
 
 class NamesrvConnection:
-    """`frame` and `writer` are shared by all connections: one is served at a time. `kind` is that of our headers."""
+    """`frame` and `writer` are shared by all connections: one is served at a time. `kind` is that of our headers.
+    `local_host` is the address of ours that the other end came in by."""
 
     def __init__(self, server: NameServer, frame: Frame, writer: FrameWriter, kind: int):
         self._server = server
         self._frame = frame
         self._writer = writer
         self._kind = kind
+        self.local_host = ""
 
     def receive(self, buffer: bytearray, end: int) -> Taken:
         """Take requests from buffer[:end]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from namesrv.bodies import BrokerData, QueueData, broker_data, encoded, mapping_data, numbered, topic_list
@@ -17,11 +18,13 @@ class Wanted(NamedTuple):
     strict         JSON as everybody reads it; else numbers stand as keys without quotes
     zone           only brokers of that zone, and those whose master is gone; empty = all
     acting_master  the least slave stands in for a master that is gone
+    show           how who asks is to see a broker's address
     """
 
     strict: bool
     zone: str = ""
     acting_master: bool = False
+    show: Callable[[str], str] = str
 
 
 def route(routes: Routes, topic: str, wanted: Wanted, order: str | None = None) -> bytes | None:
@@ -40,7 +43,9 @@ def route(routes: Routes, topic: str, wanted: Wanted, order: str | None = None) 
     for each in groups:
         filters |= routes.filters_of(each, each.addresses.values())
     body: dict[str, Any] = {
-        "brokerDatas": [broker_data(_with_master(each, queues) if acting else each, wanted.strict) for each in groups],
+        "brokerDatas": [
+            broker_data(_with_master(each, queues) if acting else each, wanted.strict, wanted.show) for each in groups
+        ],
         "filterServerTable": filters,
     }
     if order is not None:
@@ -71,11 +76,11 @@ def _with_master(group: BrokerData, queues: dict[str, QueueData]) -> BrokerData:
     return acting
 
 
-def cluster_info(routes: Routes) -> bytes:
+def cluster_info(routes: Routes, show: Callable[[str], str]) -> bytes:
     """ClusterInfo, always with bare keys: mqadmin reads it so."""
     return encoded(
         {
-            "brokerAddrTable": {name: broker_data(data, strict=False) for name, data in routes.brokers.items()},
+            "brokerAddrTable": {name: broker_data(data, False, show) for name, data in routes.brokers.items()},
             "clusterAddrTable": {cluster: list(names) for cluster, names in routes.clusters.items()},
         }
     )

@@ -130,10 +130,17 @@ class Server:
     async def listen(self, host: str, port: int) -> int:
         """Accept connections; return the port. Raises OSError."""
         backlog = self.names.config["serverSocketBacklog"]
-        self._server = await self._loop.create_server(lambda: Connection(self), host, port, backlog=backlog)
+        self._accept(await self._loop.create_server(lambda: Connection(self), host, port, backlog=backlog))
+        return cast(int, cast(asyncio.Server, self._server).sockets[0].getsockname()[1])
+
+    async def listen_on(self, listening: socket.socket) -> None:
+        """Accept connections on a socket that listens, which is ours from now on."""
+        self._accept(await self._loop.create_server(lambda: Connection(self), sock=listening))
+
+    def _accept(self, server: asyncio.AbstractServer) -> None:
+        self._server = server
         self._later("scan", FIRST_SCAN_SECONDS, self._scan)
         self._later("idle", IDLE_TICK_SECONDS, self._look_for_idle)
-        return cast(int, self._server.sockets[0].getsockname()[1])
 
     def full(self) -> bool:
         """Whether one connection more is too many."""
@@ -201,8 +208,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._server.connections.add(self)
-        accepted = transport.get_extra_info("socket")
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted, local = transport.get_extra_info("socket"), transport.get_extra_info("sockname")
+        if accepted.family != socket.AF_UNIX:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.peer.local_host = local[0].removeprefix("::ffff:")
         self._transport.set_write_buffer_limits(high=OUTPUT_BYTES_MAX)
 
     def data_received(self, data: bytes) -> None:

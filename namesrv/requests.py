@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from namesrv import lookup
@@ -45,7 +46,11 @@ class Files(NamedTuple):
 
 
 class NameServer:
-    """Answers requests. `now()` is monotonic seconds; `report(event, **fields)` tells the operator."""
+    """Answers requests. `now()` is monotonic seconds; `report(event, **fields)` tells the operator.
+
+    show(channel, address)  how who asks over that connection is to see a broker's address; as it was registered, unless
+                            who embeds the name server knows better
+    """
 
     def __init__(self, config: Config, files: Files, now: Callable[[], float], report: Callable[..., None]):
         self.config = config
@@ -54,6 +59,7 @@ class NameServer:
         self._files = files
         self._now = now
         self.report = report
+        self.show: Callable[[object, str], str] = lambda channel, address: address
         self._started = now()
 
     def load_kv(self, content: bytes) -> None:
@@ -140,7 +146,7 @@ class NameServer:
         return Answer(body=lookup.member_group(self.routes, header.cluster_name, header.broker_name))
 
     def _cluster_info(self, frame: Frame, channel: object) -> Answer:
-        return Answer(body=lookup.cluster_info(self.routes))
+        return Answer(body=lookup.cluster_info(self.routes, partial(self.show, channel)))
 
     # --- topics
 
@@ -153,6 +159,7 @@ class NameServer:
             strict=frame.version >= STRICT_JSON_SINCE or header.accept_standard_json_only,
             zone=header.zone_name.strip() if header.zone_mode else "",
             acting_master=self.config["supportActingMaster"],
+            show=partial(self.show, channel),
         )
         order = self.kv.get(ORDER_TOPICS, header.topic) if self.config["orderMessageEnable"] else None
         body = lookup.route(self.routes, header.topic, wanted, order)

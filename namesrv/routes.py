@@ -124,7 +124,7 @@ class Routes:
         if replaces and not asked.mappings:
             gone = [topic for topic, there in self.topics.items() if asked.name in there and topic not in asked.topics]
             for topic in gone:
-                self._drop(topic, asked.name)
+                self.drop(topic, asked.name)
         acts = asked.broker_id != MASTER_ID and data.acting_master
         for topic, config in asked.topics.items():
             if changed or asked.name not in self.topics.get(topic, ()):
@@ -178,7 +178,7 @@ class Routes:
         if not names:
             self.clusters.pop(data.cluster, None)
         for topic in [topic for topic, there in self.topics.items() if name in there]:
-            self._drop(topic, name)
+            self.drop(topic, name)
 
     def expire(self) -> list[tuple[BrokerAt, object]]:
         """Unregister brokers that were not heard of for too long; return them with their connections."""
@@ -205,8 +205,8 @@ class Routes:
             self._count += 1
         self.topics.setdefault(topic, {})[data.broker_name] = data
 
-    def _drop(self, topic: str, name: str) -> None:
-        """The broker has that topic no longer."""
+    def drop(self, topic: str, name: str) -> None:
+        """The broker of that name has the topic no longer."""
         there = self.topics.get(topic, {})
         if there.pop(name, None) is not None:
             self._count -= 1
@@ -227,7 +227,7 @@ class Routes:
         """Forget where the topic is, in one cluster or in all; brokers that have it say so again when they change."""
         names = self.clusters.get(cluster, {}) if cluster else list(self.topics.get(topic, ()))
         for name in names:
-            self._drop(topic, name)
+            self.drop(topic, name)
 
     def _change_perm(self, name: str, change: Callable[[int], int]) -> int:
         count = 0

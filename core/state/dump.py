@@ -31,10 +31,12 @@ from core.state.dump_lines import (
     OffsetsLine,
     Place,
     QueueLine,
+    TopicLine,
     VhostLine,
     encode,
     group_fields,
     key_fields,
+    topic_fields,
 )
 from core.state.kept_keys import page_keys
 from core.state.model import Model
@@ -82,11 +84,13 @@ class Dump:
         return found
 
     def _refuse_topics(self) -> None:
-        count = len(self._applier.model.facts.of(TopicFact))
+        topics = [fact.config.name for fact in self._applier.model.facts.of(TopicFact)]
+        slots = self._replay.topic_slots
+        count = sum(any(slot.index.end for slot in slots(name).values()) for name in topics)
         if count:
             raise StoreRefused(
-                f"there are {count} native topics, and a dump has no lines for them yet: delete them, or copy the data "
-                f"directory with mqgateway backup"
+                f"there are {count} native topics with messages, for which a dump has no lines yet: delete them, or "
+                f"copy the data directory with mqgateway backup"
             )
 
     def write_facts(self) -> None:
@@ -135,6 +139,8 @@ class Dump:
         for fact in facts.of(KeyPage):
             keys = [Key(place, number, expires, key) for place, number, key, expires in page_keys(fact)]
             yield KeysLine(vhost=fact.vhost, exchange=fact.exchange, keys=keys)
+        for fact in facts.of(TopicFact):
+            yield TopicLine(name=fact.config.name.decode(), **topic_fields(fact.config))
         for fact in facts.of(GroupFact):
             yield GroupLine(**group_fields(fact))
         for fact in facts.of(OffsetsFact):

@@ -1,6 +1,6 @@
 """The lines of a dump: everything durable, as JSON, one thing on a line. docs/dump.md describes them for others.
 
-    dump | vhost* exchange* queue* binding* keys* group* offsets* ids | message* | end
+    dump | vhost* exchange* queue* binding* keys* topic* group* offsets* ids | message* | end
 
 The form has a version of its own and follows neither the log's records nor state/: a dump moves data between versions
 of the broker. What is bytes is base64. A field that is at its default is left out. A line or field that a reader does
@@ -90,6 +90,19 @@ class KeysLine(Line, tag="keys"):
     keys: list[Key]
 
 
+class TopicLine(Line, tag="topic"):
+    """A native topic that never held a message. perm: 4 = may be read, 2 = written, 1 = inherited."""
+
+    name: str
+    read_queues: int
+    write_queues: int
+    perm: int
+    filter_type: str = "SINGLE_TAG"
+    sys_flag: int = 0
+    order: bool = False
+    attributes: dict[str, str] = {}
+
+
 class GroupLine(Line, tag="group"):
     """A consumer group's configuration, by the names of RocketMQ's. more: what else its JSON says."""
 
@@ -157,7 +170,7 @@ class End(Line, tag="end"):
     crc: int
 
 
-Declared = VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | GroupLine | OffsetsLine | IdsLine
+Declared = VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | TopicLine | GroupLine | OffsetsLine | IdsLine
 AnyLine = Declared | MessageLine | End
 
 encode = msgspec.json.Encoder().encode
@@ -194,6 +207,11 @@ def read_line(text: bytes, number: int) -> Any:
 def group_fields(group: Any) -> dict[str, Any]:
     """A group's configuration, of a line or a fact."""
     return {name: getattr(group, name) for name in GroupLine.__struct_fields__}
+
+
+def topic_fields(topic: Any) -> dict[str, Any]:
+    """A topic's configuration, of a line or a fact, but for its name."""
+    return {name: getattr(topic, name) for name in TopicLine.__struct_fields__ if name not in ("v", "name")}
 
 
 def key_fields(key: bytes) -> dict[str, Any]:

@@ -33,11 +33,13 @@ from core.state.dump_lines import (
     OffsetsLine,
     Place,
     QueueLine,
+    TopicLine,
     VhostLine,
     group_fields,
     key_of,
     read_head,
     read_line,
+    topic_fields,
 )
 from core.state.kept_keys import KEY_BYTES, put_key
 from core.state.model import Facts
@@ -53,6 +55,8 @@ from core.state.records import (
     KeySeen,
     OffsetsFact,
     QueueFact,
+    TopicConfig,
+    TopicFact,
     VhostFact,
     encode,
 )
@@ -60,6 +64,7 @@ from core.state.type_arguments import QUEUE_TYPES
 
 OFFSET_MAX = (1 << 48) - 1  # of queue offsets, ids and times: far above any
 PLACES_AT_ONCE = 4096
+NAME_BYTES_MAX, QUEUES_MAX = 255, 1 << 16  # of a topic
 
 
 class Undump:
@@ -207,6 +212,12 @@ class Undump:
             )
             put_key(self._facts, record, 0)
 
+    def _topic(self, line: TopicLine) -> None:
+        queues = line.read_queues, line.write_queues
+        if not 0 < len(line.name.encode()) <= NAME_BYTES_MAX or min(queues) < 0 or max(queues) > QUEUES_MAX:
+            raise self._refuse("has a topic that cannot be")
+        self._declare(TopicFact(config=TopicConfig(name=line.name.encode(), **topic_fields(line))))
+
     def _group(self, line: GroupLine) -> None:
         self._declare(GroupFact(**group_fields(line)))
 
@@ -224,7 +235,8 @@ class Undump:
         if self._facts_written:
             return
         self._facts_written = True
-        for kind in (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage, GroupFact, OffsetsFact, IdsFact):
+        kinds = (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage, TopicFact, GroupFact, OffsetsFact, IdsFact)
+        for kind in kinds:
             for fact in self._facts.of(kind):
                 self._append(STATE, encode(fact))
 
@@ -300,6 +312,7 @@ DECLARE: dict[type, Any] = {
     QueueLine: Undump._queue,
     BindingLine: Undump._binding,
     KeysLine: Undump._keys,
+    TopicLine: Undump._topic,
     GroupLine: Undump._group,
     OffsetsLine: Undump._offsets,
     IdsLine: Undump._ids,

@@ -5,7 +5,6 @@ from protocols.remoting.frame_writer cimport FrameWriter
 cdef class RemotingConnection(Peer):
     cdef readonly object broker, remoting
     cdef readonly FrameWriter writer
-    cdef public object client
     cdef Frame _frame
     cdef dict _verbs, _asked
     cdef bint _known, _refused

@@ -44,7 +44,6 @@ LOCAL_USER = "guest"  # who comes without credentials; only from this machine un
 class RemotingConnection(Peer):
     """A connection of a producer, a consumer or a tool.
 
-    client  what the members' registry knows of it; None until its first heartbeat
     writer  the head of a frame in the making, shared by all connections
     """
 
@@ -52,7 +51,6 @@ class RemotingConnection(Peer):
         Peer.__init__(self, remoting.broker.turn)
         self.broker = remoting.broker
         self.remoting = remoting
-        self.client = None
         self.writer = remoting.writer
         self._frame = remoting.frame
         self._verbs = remoting.verbs
@@ -221,6 +219,8 @@ class RemotingConnection(Peer):
         elif now - self._used_at > IDLE_SECONDS:
             self._break(f"nothing was read or written for {IDLE_SECONDS:.0f} s")
             self._abort()  # it takes nothing: what is left for it would lie here
+        elif self.clients.expire(self):
+            self._break("no heartbeat of its clients for 120 s")
         if self._asked:
             self._forget_overdue()
 
@@ -248,6 +248,7 @@ class RemotingConnection(Peer):
         """The socket is gone, and what was asked of the client with it."""
         self.finished = True
         self.transport = None
+        self.clients.lost(self)
         asked, self._asked = self._asked, {}
         for done, _ in asked.values():
             done(None)

@@ -6,6 +6,9 @@ from typing import Any
 
 from protocols.remoting.frame import Frame
 from protocols.remoting.frame_writer import FrameWriter
+from protocols.remoting.locks import Locks
+from protocols.remoting.members import Clients
+from protocols.remoting.members import Ports as ClientPorts
 from protocols.remoting.verbs import table
 
 OPAQUE_MAX = 0x7FFFFFFF
@@ -16,6 +19,7 @@ class Remoting:
 
     now()    monotonic seconds
     verbs    request code -> verb (verbs.py)
+    clients  the members of all groups; locks = their leases of queues
     """
 
     def __init__(self, broker: Any, verbs: dict[int, Any] | None = None):
@@ -24,6 +28,8 @@ class Remoting:
         self.verbs = table() if verbs is None else verbs
         self.frame = Frame()
         self.writer = FrameWriter()
+        self.clients = Clients(ClientPorts(self.now, broker.schedule.at, lambda: broker.clock.ms))
+        self.locks = Locks(self.now)
         self._opaque = 0
 
     def next_opaque(self) -> int:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protocols.remoting import groups
+from protocols.remoting import groups, heartbeat, offsets
 
 Verb = Callable[[Any, Any], None]
 
-FAMILIES: tuple[Mapping[Any, Verb], ...] = (groups.VERBS,)
+FAMILIES: tuple[Mapping[Any, Verb], ...] = (groups.VERBS, heartbeat.VERBS, offsets.VERBS)
 
 
 def table(families: tuple[Mapping[Any, Verb], ...] = FAMILIES) -> dict[int, Verb]:

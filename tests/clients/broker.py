@@ -14,7 +14,7 @@ import pika
 
 READY_SECONDS = 30  # an uncompiled start on a busy machine
 STOP_SECONDS = 10  # the command contract's promise
-LISTENERS = ("amqp", "http", "metrics", "remoting", "remoting_vip")
+LISTENERS = ("amqp", "http", "metrics", "remoting", "remoting_vip", "namesrv")
 
 
 def until(condition, seconds: float = 10, what: str = "condition"):

@@ -17,8 +17,10 @@ from core.config import (
     Listeners,
     LogConfig,
     MetricsConfig,
+    RocketmqConfig,
     TlsConfig,
     endpoint,
+    server_addresses,
 )
 
 NOT_SERVED = [name for name in Listeners.__struct_fields__ if name not in SERVED]
@@ -194,3 +196,27 @@ def test_hours_of_the_day(text):
 def test_other_texts_are_no_hours_of_the_day(text):
     with pytest.raises(ConfigError, match="log.delete_when: .* is not allowed; allowed: hours of the day, 0..23"):
         LogConfig(delete_when=text)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"register_name_server_period": 999}, "rocketmq.registerNameServerPeriod"),
+        ({"register_name_server_period": 60_001}, "rocketmq.registerNameServerPeriod"),
+        ({"broker_name": "no good"}, "rocketmq.brokerName"),
+        ({"broker_cluster_name": ""}, "rocketmq.brokerClusterName"),
+        ({"broker_ip1": "a;b"}, "rocketmq.brokerIP1"),
+        ({"namesrv_addr": "h:1;h"}, "rocketmq.namesrvAddr"),
+        ({"namesrv_addr": "h:0"}, "rocketmq.namesrvAddr"),
+        ({"namesrv_addr": "off"}, "rocketmq.namesrvAddr"),
+        ({"namesrv_addr": "unix:/p"}, "rocketmq.namesrvAddr"),
+    ],
+)
+def test_what_cannot_be_of_rocketmqs_keys_is_refused_by_its_name(values, key):
+    with pytest.raises(ConfigError) as refused:
+        RocketmqConfig(**values)
+    assert refused.value.key == key
+
+
+def test_name_servers_are_separated_as_rocketmq_does():
+    assert server_addresses(RocketmqConfig(namesrv_addr="a:1; [::1]:2;").namesrv_addr) == ["a:1", "[::1]:2"]

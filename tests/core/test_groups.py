@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from core.config import Limits
 from core.errors import LimitReached, PreconditionFailed
 from core.groups import NO_OFFSET
-from core.state.records import GroupFact
+from core.state.records import GroupFact, TopicConfig
 from tests.core.state.test_dump import booted, dumped, restored
 from tests.core.state.test_retention import fill
 from tests.core.state.world import SEGMENT_BYTES, World, appended
@@ -237,5 +237,16 @@ def test_a_dump_has_groups_and_offsets(world):
     assert other.broker.groups.config(G) == GroupFact(
         name="g", consume_enable=False, attributes={"a": "b"}, more=b'{"x":1}'
     )
+    other.stop()
+    assert dumped(other.disk)[1:-1] == lines[1:-1]
+
+
+def test_a_dump_has_topics_that_never_held_a_message(world):
+    config = TopicConfig(name=b"%RETRY%g", read_queues=1, write_queues=2, perm=7, order=True, attributes={"a": "b"})
+    world.broker.topics.put(config)
+    world.stop()
+    lines = dumped(world.disk)
+    other = booted(restored(lines, world.random))
+    assert [topic.config for topic in other.broker.topics.all()] == [config]
     other.stop()
     assert dumped(other.disk)[1:-1] == lines[1:-1]

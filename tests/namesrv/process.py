@@ -18,8 +18,8 @@ STOP_SECONDS = 10
 class Client:
     """One connection."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+    def __init__(self, port, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout=20)
 
     def send(self, data):
         """Bytes, whatever they are."""
@@ -43,9 +43,11 @@ class Client:
         return json.loads(data[4 : 4 + header_size]), data[4 + header_size :]
 
     def ask(self, code, fields=None, body=b"", **more):
-        """The answer to one request."""
+        """The answer to one request; what a broker asks of us meanwhile is passed over."""
         self.send(request(code, fields, body, **more))
-        return self.answer()
+        while not (found := self.answer())[0]["flag"] & 1:
+            pass
+        return found
 
     def closed(self):
         """Whether the server closes the connection without another byte."""

@@ -164,6 +164,12 @@ class Groups:
 
 
 class Members:
+    def lost(self, connection):
+        """The registry forgets it."""
+
+    def expire(self, connection):
+        return False
+
     def __init__(self):
         self.groups = {}
 

@@ -5,6 +5,7 @@ import struct
 
 from core.access import Access
 from core.config import Config, Limits
+from core.schedule import Schedule
 from protocols.remoting.codes import VERSION
 from protocols.remoting.connection import RemotingConnection
 from protocols.remoting.remoting import Remoting
@@ -43,6 +44,7 @@ class World(Bench):
         self.config = Config(limits=Limits(**(limits or {})))
         self.access = Access(self.clock.monotonic)
         self.reports = []
+        self.schedule = Schedule(lambda ms, callback: None, self.clock)
         self.remoting = Remoting(self, verbs)
 
     def report(self, event, **fields):

@@ -1,0 +1,36 @@
+"""Topics that a broker has from its first start on, as RocketMQ's TopicConfigManager makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.state.records import TopicConfig
+from protocols.remoting import names
+
+READ_WRITE, INHERITED = 6, 7
+SCHEDULE_QUEUES = 18  # delay levels
+
+
+def configs(cluster: str, broker: str) -> list[TopicConfig]:
+    """All of them. TBW102 is what a topic that comes into being by a send is made like."""
+    made = (
+        (names.DEFAULT_TOPIC, 8, INHERITED),
+        (b"SELF_TEST_TOPIC", 1, READ_WRITE),
+        (b"BenchmarkTest", 1024, READ_WRITE),
+        (cluster.encode(), 16, INHERITED),
+        (broker.encode(), 1, INHERITED),
+        (b"OFFSET_MOVED_EVENT", 1, READ_WRITE),
+        (names.SCHEDULE_TOPIC, SCHEDULE_QUEUES, READ_WRITE),
+        (names.TRACE_TOPIC, 1, READ_WRITE),
+        (cluster.encode() + b"_REPLY_TOPIC", 1, READ_WRITE),
+        (names.HALF_TOPIC, 1, READ_WRITE),
+        (names.OP_TOPIC, 1, READ_WRITE),
+    )
+    return [TopicConfig(name=name, read_queues=count, write_queues=count, perm=perm) for name, count, perm in made]
+
+
+def ensure(topics: Any, cluster: str, broker: str) -> None:
+    """Make those that are not there. What an operator changed stays."""
+    for config in configs(cluster, broker):
+        if topics.find(config.name) is None:
+            topics.put(config)
