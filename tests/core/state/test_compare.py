@@ -13,6 +13,7 @@ from core.state.model import Model
 from core.state.restore import load
 from core.state.snapshot import QueueMeta, read_chunk
 from tests.core.state.world import SEGMENT_BYTES, World
+from tests.core.test_topics import put, send
 from tests.simulation.store import SimStore
 
 
@@ -130,3 +131,42 @@ def test_a_fact_that_is_missing_is_named(world):
     changed(world, "facts", key, lambda row: None)
     _, _, found = compared(world)
     assert len(found) == 1 and found[0].startswith("binding / amq.topic queue q") and "the state says None" in found[0]
+
+
+@pytest.fixture
+def native(world):
+    """And native topics: one that was made anew, full chunks and one that fills."""
+    put(world)
+    send(world, body=b"old")
+    world.broker.topics.delete(b"T")
+    put(world)
+    for number in range(1300):
+        send(world, queue_id=number % 2, body=b"%d" % number, properties=b"TAGS\x01a\x02")
+    world.run()
+    world.checkpoint()
+    send(world)
+    world.run()
+    return world
+
+
+def test_topics_are_the_same(native):
+    assert compared(native)[2] == []
+
+
+def test_a_unit_of_a_topic_s_queue_that_points_elsewhere_is_named(native):
+    queue = native.broker.topics.find(b"T").queues[1]
+    key = queue.id.to_bytes(8, "big") + (0).to_bytes(8, "big")
+    changed(native, "chunks", key, lambda units: units[:147] + bytes([units[147] ^ 1]) + units[148:])
+    (line,) = compared(native)[2]
+    assert line.startswith("queue 1 of topic 'T': the state has message 7 at log offset ")
+
+
+def test_a_topic_s_queue_that_ends_elsewhere_is_named(native):
+    queue = native.broker.topics.find(b"T").queues[1]
+
+    def change(row):
+        meta = msgspec.msgpack.decode(row, type=QueueMeta)
+        return msgspec.msgpack.encode(msgspec.structs.replace(meta, end=meta.end + 3))
+
+    changed(native, "queues", queue.id.to_bytes(8, "big"), change)
+    assert compared(native)[2] == ["queue 1 of topic 'T': the state ends at 653, the log at 650"]

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.disk.files import SegmentFiles
+from core.errors import StoreRefused
 from core.log.blocking import BlockingLog
 from core.log.decode import decode_message
 from core.message import Message
@@ -23,6 +24,7 @@ from protocols.amqp.content import Content
 from protocols.amqp.properties import encode_properties
 from tests.core.state.test_lived import STEPS, Life
 from tests.core.state.world import SEGMENT_BYTES, World, exchange
+from tests.core.test_topics import put, send
 from tests.simulation.disk import SimDisk
 
 
@@ -358,3 +360,18 @@ def test_a_dump_that_is_not_whole_or_was_changed_is_refused(life):
     ):
         with pytest.raises(DumpRefused, match=text):
             restored(changed, Random(1))
+
+
+def test_a_log_with_native_topics_is_refused_by_name():
+    world = World().boot()
+    put(world)
+    send(world)
+    world.run()
+    world.stop()
+    with pytest.raises(StoreRefused, match="there are 1 native topics with messages, .* no lines yet: "):
+        dumped(world.disk)
+    world.boot()
+    world.broker.topics.delete(b"T")
+    world.run()
+    world.stop()
+    assert dumped(world.disk)
