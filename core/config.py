@@ -250,9 +250,24 @@ class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     namesrv_addr: str = ""
     register_name_server_period: int = 30_000
     auto_create_subscription_group: bool = True
+    auto_create_topic_enable: bool = True
+    default_topic_queue_nums: int = 8
+    max_message_size: int = 4 * MIB
+    broker_permission: int = 6
+    enable_property_filter: bool = True
+    trace_on: bool = True
+    region_id: str = "DefaultRegion"
 
     def __post_init__(self) -> None:
-        _within("rocketmq", self, {"register_name_server_period": (1000, 60_000)})
+        bounds = {
+            "register_name_server_period": (1000, 60_000),
+            "default_topic_queue_nums": (1, 65_536),
+            "max_message_size": (1, 16 * MIB),
+            "broker_permission": (0, 7),
+        }
+        _within("rocketmq", self, bounds)
+        if not NATIVE_NAME.fullmatch(self.region_id):
+            raise ConfigError("rocketmq.regionId", self.region_id, "1..127 letters, digits, -, _, % or |")
         for key, value in (("brokerClusterName", self.broker_cluster_name), ("brokerName", self.broker_name or "x")):
             if not NATIVE_NAME.fullmatch(value):
                 raise ConfigError(f"rocketmq.{key}", value, "1..127 letters, digits, -, _, % or |")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import secrets
 import socket
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from namesrv.config import Config as NamesrvConfig
 from namesrv.config import ConfigError as NamesrvConfigError
 from namesrv.main import Server, assembled
 from namesrv.start import StartError
-from protocols.remoting import system_topics
 from protocols.remoting.connection import RemotingConnection
 from protocols.remoting.frame import Frame
+from protocols.remoting.message_ids import host_bytes
 from protocols.remoting.registration import Identity, Registrar
 from protocols.remoting.remoting import Remoting
+from protocols.remoting.rules import Rules
+from protocols.remoting.serving import serve
 
 JSON = 0
 LOCAL_HOST = "127.0.0.1"
@@ -37,6 +41,16 @@ log = logging.getLogger("gateway")
 def broker_name(config: Config) -> str:
     """What clients and tools call this broker."""
     return config.rocketmq.broker_name or re.sub(r"[^%|a-zA-Z0-9_-]", "-", socket.gethostname())[:127] or "broker"
+
+
+def own_address() -> str:
+    """The address by which this machine reaches others: what message ids lead to when all addresses are listened on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # documentation's: nothing is sent
+            return str(probe.getsockname()[0])
+        except OSError:
+            return LOCAL_HOST
 
 
 class NativePort:
@@ -58,6 +72,34 @@ class NativePort:
         """The broker's end of a new connection."""
         return RemotingConnection(self.remoting, self._loop.time())
 
+    def serve(self, bound: dict[str, str]) -> None:
+        """Have sends, pulls and topics served, before the first client comes; delayed messages go on."""
+        place = bound.get("remoting") or bound.get("remoting_vip")
+        if place is None:
+            return
+        rocketmq, name = self._config.rocketmq, broker_name(self._config)
+        host, _, port = place.rpartition(":")
+        host = rocketmq.broker_ip1 or (own_address() if host.strip("[]") in WILDCARDS else host.strip("[]"))
+        try:
+            store_host = host_bytes(host, int(port))
+        except ValueError:  # a name, or a Unix socket
+            store_host = host_bytes(LOCAL_HOST, int(port) if port.isdigit() else 0)
+        rules = Rules(
+            cluster=rocketmq.broker_cluster_name,
+            broker=name,
+            region=rocketmq.region_id,
+            store_host=store_host,
+            address=host,
+            permission=rocketmq.broker_permission,
+            auto_create_topic=rocketmq.auto_create_topic_enable,
+            default_topic_queues=rocketmq.default_topic_queue_nums,
+            body_bytes_max=rocketmq.max_message_size,
+            trace_on=rocketmq.trace_on,
+            property_filter=rocketmq.enable_property_filter,
+        )
+        origin = store_host[:4] + (os.getpid() & 0xFFFF).to_bytes(2) + secrets.token_bytes(4)
+        serve(self.remoting, rules, origin)
+
     async def start(self, bound: dict[str, str], name_server: socket.socket | None) -> None:
         """bound: what really listens; name_server: a socket that does for the embedded one. Raises ListenError."""
         rocketmq = self._config.rocketmq
@@ -67,7 +109,6 @@ class NativePort:
             return
         host, _, self._port = bound["remoting"].rpartition(":")
         self._host = rocketmq.broker_ip1 or ("" if host.strip("[]") in WILDCARDS else host)
-        system_topics.ensure(self._broker.topics, rocketmq.broker_cluster_name, broker_name(self._config))
         for address in server_addresses(rocketmq.namesrv_addr):
             self._links.append(NameServerLink(address, self._registrar, rocketmq.register_name_server_period / 1000))
         self._broker.topics.changed.append(self._topic_changed)

@@ -250,6 +250,7 @@ class Service:
             text = "the limit of open files (ulimit -n) leaves room for fewer than limits.connections"
             log.info(text, extra={"connections": self._connection_limit})
         bound = {name: bound_address(listening) for name, listening in sockets.items()}
+        self._native.serve(bound)
         for name, new_peer in (("amqp", self._new_amqp), *((name, self._native.connection) for name in NATIVE)):
             if name in sockets:
                 await self._serve(sockets.pop(name).dup(), new_peer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from protocols.remoting import system_topics
 from protocols.remoting.delivering import Delivering
 from protocols.remoting.making import Making
 from protocols.remoting.message_ids import UniqueIds
@@ -12,7 +13,7 @@ from protocols.remoting.queue_verbs import QueueVerbs
 from protocols.remoting.rules import Rules
 from protocols.remoting.send import Sends
 from protocols.remoting.sending_back import SendingBack
-from protocols.remoting.topic_verbs import TopicVerbs, ensure_system_topics
+from protocols.remoting.topic_verbs import TopicVerbs
 
 
 def serve(remoting: Any, rules: Rules, origin: bytes) -> None:
@@ -28,5 +29,5 @@ def serve(remoting: Any, rules: Rules, origin: bytes) -> None:
     remoting.queues = QueueVerbs(broker.topics)
     remoting.sending_back = SendingBack(broker, making)
     remoting.delivering = Delivering(broker, making)
-    ensure_system_topics(broker.topics, rules)
+    system_topics.ensure(broker.topics, rules)
     remoting.delivering.start()

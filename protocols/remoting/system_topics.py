@@ -6,15 +6,16 @@ from typing import Any
 
 from core.state.records import TopicConfig
 from protocols.remoting import names
+from protocols.remoting.rules import Rules
 
 READ_WRITE, INHERITED = 6, 7
 SCHEDULE_QUEUES = 18  # delay levels
 
 
-def configs(cluster: str, broker: str) -> list[TopicConfig]:
+def configs(rules: Rules) -> list[TopicConfig]:
     """All of them. TBW102 is what a topic that comes into being by a send is made like."""
-    made = (
-        (names.DEFAULT_TOPIC, 8, INHERITED),
+    cluster, broker = rules.cluster, rules.broker
+    made = [
         (b"SELF_TEST_TOPIC", 1, READ_WRITE),
         (b"BenchmarkTest", 1024, READ_WRITE),
         (cluster.encode(), 16, INHERITED),
@@ -25,12 +26,14 @@ def configs(cluster: str, broker: str) -> list[TopicConfig]:
         (cluster.encode() + b"_REPLY_TOPIC", 1, READ_WRITE),
         (names.HALF_TOPIC, 1, READ_WRITE),
         (names.OP_TOPIC, 1, READ_WRITE),
-    )
+    ]
+    if rules.auto_create_topic:
+        made.append((names.DEFAULT_TOPIC, rules.default_topic_queues, INHERITED))
     return [TopicConfig(name=name, read_queues=count, write_queues=count, perm=perm) for name, count, perm in made]
 
 
-def ensure(topics: Any, cluster: str, broker: str) -> None:
+def ensure(topics: Any, rules: Rules) -> None:
     """Make those that are not there. What an operator changed stays."""
-    for config in configs(cluster, broker):
+    for config in configs(rules):
         if topics.find(config.name) is None:
             topics.put(config)

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from core.state.records import TopicConfig
-from protocols.remoting import attributes, headers, names, topic_bodies
+from protocols.remoting import attributes, headers, names, system_topics, topic_bodies
 from protocols.remoting.codes import Request, Response
 from protocols.remoting.errors import Refused
 from protocols.remoting.fastjson import decode
-from protocols.remoting.rules import INHERIT, READ, WRITE, Rules
+from protocols.remoting.rules import Rules
 from protocols.remoting.topic_bodies import DataVersion
 
 FILTER_TYPES = ("SINGLE_TAG", "MULTI_TAG")
@@ -49,35 +49,6 @@ class AllTopics(headers.Header):
     topic_seq: int | None = None
     data_version: str | None = None
     max_topic_num: int | None = None
-
-
-def system_topics(rules: Rules) -> list[TopicConfig]:
-    """What a broker has from its start."""
-    queues = {
-        b"SELF_TEST_TOPIC": (1, READ | WRITE),
-        b"BenchmarkTest": (1024, READ | WRITE),
-        rules.cluster.encode(): (16, READ | WRITE | INHERIT),
-        rules.broker.encode(): (1, READ | WRITE | INHERIT),
-        b"OFFSET_MOVED_EVENT": (1, READ | WRITE),
-        names.SCHEDULE_TOPIC: (18, READ | WRITE),
-        names.TRACE_TOPIC: (1, READ | WRITE),
-        rules.cluster.encode() + b"_REPLY_TOPIC": (1, READ | WRITE),
-        names.HALF_TOPIC: (1, READ | WRITE),
-        names.OP_TOPIC: (1, READ | WRITE),
-    }
-    if rules.auto_create_topic:
-        queues[names.DEFAULT_TOPIC] = (rules.default_topic_queues, READ | WRITE | INHERIT)
-    return [
-        TopicConfig(name=name, read_queues=count, write_queues=count, perm=perm)
-        for name, (count, perm) in queues.items()
-    ]
-
-
-def ensure_system_topics(topics: Any, rules: Rules) -> None:
-    """Make those of them that are not there."""
-    for config in system_topics(rules):
-        if topics.find(config.name) is None:
-            topics.put(config)
 
 
 class TopicVerbs:
@@ -199,7 +170,7 @@ class TopicVerbs:
 
     def show_system(self, connection: Any, frame: Any) -> None:
         """GET_SYSTEM_TOPIC_LIST_FROM_BROKER."""
-        own = {config.name for config in system_topics(self._rules)} | names.SYSTEM_TOPICS
+        own = {config.name for config in system_topics.configs(self._rules)} | names.SYSTEM_TOPICS
         connection.respond(frame.opaque, 0, body=topic_bodies.topic_list(sorted(own)))
 
     def show_stats(self, connection: Any, frame: Any) -> None:

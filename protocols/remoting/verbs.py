@@ -10,11 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protocols.remoting import groups, heartbeat, offsets
+from protocols.remoting import (
+    groups,
+    heartbeat,
+    offsets,
+    pull,
+    queue_verbs,
+    send,
+    sending_back,
+    topic_verbs,
+    viewing,
+)
 
 Verb = Callable[[Any, Any], None]
 
-FAMILIES: tuple[Mapping[Any, Verb], ...] = (groups.VERBS, heartbeat.VERBS, offsets.VERBS)
+FAMILIES: tuple[Mapping[Any, Verb], ...] = (
+    *(groups.VERBS, heartbeat.VERBS, offsets.VERBS, send.VERBS, pull.VERBS, sending_back.VERBS),
+    *(topic_verbs.VERBS, queue_verbs.VERBS, viewing.VERBS),
+)
 
 
 def table(families: tuple[Mapping[Any, Verb], ...] = FAMILIES) -> dict[int, Verb]:

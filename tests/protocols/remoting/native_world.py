@@ -8,7 +8,7 @@ from core.flow import Flow
 from core.native import SCHEDULE_TOPIC, tags_code
 from core.schedule import Schedule
 from core.state.records import GroupFact, TopicConfig
-from protocols.remoting import pull, queue_verbs, send, sending_back, topic_verbs
+from protocols.remoting import pull, queue_verbs, send, sending_back, system_topics, topic_verbs
 from protocols.remoting.making import Making
 from protocols.remoting.message_ids import UniqueIds
 from protocols.remoting.remoting import Remoting
@@ -200,7 +200,7 @@ class NativeWorld(Bench):
         self.remoting.topics = topic_verbs.TopicVerbs(self, self.rules)
         self.remoting.queues = queue_verbs.QueueVerbs(self.topics)
         self.remoting.clients = self.members
-        topic_verbs.ensure_system_topics(self.topics, self.rules)
+        system_topics.ensure(self.topics, self.rules)
         self.commit()
 
     def _by_id(self, text, done):
