@@ -168,8 +168,10 @@ def fail(text: str, code: int) -> None:
     sys.exit(code)
 
 
-def run(config: Config, ready_file: str | None) -> None:
-    """Run the service on its event loop, and exit with its code."""
+def run(
+    config: Config, ready_file: str | None, ready_line: Callable[[dict[str, str]], str] = lambda bound: "ready"
+) -> None:
+    """Run the service on its event loop, and exit with its code. The last two: see Service."""
     from core.state.snapshot import StoreDamaged
     from gateway.definitions import DefinitionsError
     from gateway.listeners import ListenError, TlsError
@@ -177,7 +179,7 @@ def run(config: Config, ready_file: str | None) -> None:
 
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        sys.exit(ended(lambda: _runner()(Service(config, ready_file).run())))
+        sys.exit(ended(lambda: _runner()(Service(config, ready_file, ready_line).run())))
     except ListenError as error:
         fail(str(error), EX_UNAVAILABLE)
     except (DefinitionsError, TlsError) as error:

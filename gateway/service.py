@@ -64,11 +64,13 @@ log = logging.getLogger("gateway")
 
 
 class Service:
-    """One broker process. `ready_file` is written when every listener accepts."""
+    """One broker process. When every listener accepts, `ready_file` is written, and what `ready_line` makes of the
+    addresses is printed, by listener."""
 
-    def __init__(self, config: Config, ready_file: str | None):
+    def __init__(self, config: Config, ready_file: str | None, ready_line: Callable[[dict[str, str]], str]):
         self.config = config
         self._ready_file = ready_file
+        self._ready_line = ready_line
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._runners: list[Any] = []
@@ -275,7 +277,7 @@ class Service:
         if self._ready_file:
             write_ready_file(self._ready_file, bound)
         log.info("listening", extra=bound)
-        print("ready", flush=True)
+        print(self._ready_line(bound), flush=True)
 
     async def _serve(self, listening: socket.socket, new_peer: Callable[[], Any]) -> None:
         """Accept there. A peer learns its address when the socket is there."""

@@ -72,10 +72,12 @@ def load(
     assignments: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
     data_dir: str | None = None,
+    first: Iterable[Entry] = (),
 ) -> Settings:
     """Read the configuration. `files`: paths of YAML files, later ones win; `assignments`: the texts of --set,
-    KEY=VALUE; `environment`: usually os.environ; `data_dir`: the text of --data-dir. Raises SettingsError."""
-    entries: dict[str, Entry] = {}
+    KEY=VALUE; `environment`: usually os.environ; `data_dir`: the text of --data-dir; `first`: what counts unless one of
+    these says otherwise, of two with one key the last. Raises SettingsError."""
+    entries = {entry.key: entry for entry in first}
     for path in files:
         for entry in read_file(path):
             entries[entry.key] = entry
