@@ -66,3 +66,47 @@ def test_mqadmin_finds_the_broker_makes_a_group_and_sees_who_is_there(printed):
     gone = wait("success", "deleteSubGroup", "-c", "DefaultCluster", "-g", "g", "-r", "true")
     assert "delete subscription group [g] from broker" in gone
     client.close()
+
+
+@pytest.fixture
+def consumer(start_broker, tmp_path):
+    """(the broker, consumer(name) -> a process: RocketMQ's own push consumer in the group g)."""
+    broker, started = start_broker(), []
+
+    def start(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        words = ("-g", "g", "-t", "BenchmarkTest", "-s", "*", "-f", "false")
+        line = java(folder, "128m", f"-Drocketmq.namesrv.addr={broker.addresses['namesrv']}", *CONSUMER, *words)
+        with open(folder / "out", "wb") as out:
+            started.append(subprocess.Popen(line, stdout=out, stderr=out))
+        return started[-1]
+
+    yield broker, start
+    for each in started:
+        each.kill()
+        each.wait(30)
+
+
+CONSUMER = ("org.apache.rocketmq.example.operation.Consumer",)
+
+
+def test_javas_push_consumers_are_members_while_they_live(consumer):
+    broker, start = consumer
+    client = native(broker)
+
+    def members():
+        header, body = client.ask(203, {"consumerGroup": "g"})
+        return json.loads(body) if header["code"] == 0 else {"connectionSet": []}
+
+    first = start("first")
+    until(lambda: len(members()["connectionSet"]) == 1, SECONDS, "the first member")
+    start("second")
+    until(lambda: len(members()["connectionSet"]) == 2, SECONDS, "the second member")
+    found = members()
+    assert found["consumeType"] == "CONSUME_PASSIVELY" and found["messageModel"] == "CLUSTERING"
+    assert found["subscriptionTable"].keys() == {"BenchmarkTest", "%RETRY%g"}
+    assert {row["language"] for row in found["connectionSet"]} == {"JAVA"}
+    first.kill()
+    until(lambda: len(members()["connectionSet"]) == 1, 30, "the end of a member whose connection ended")
+    client.close()
