@@ -90,7 +90,8 @@ def signed(value: cython.uint) -> cython.int:
 
 @cython.ccall
 def property_of(properties: bytes, name: bytes) -> bytes:
-    """The value of the property of that name, the last if there are several; None: there is none."""
+    """The value of the property of that name, the last if there are several; None: there is none. One without a value
+    is none (RocketMQ's MessageDecoder.string2messageProperties)."""
     b: cython.p_uchar = properties
     end: cython.Py_ssize_t = len(properties)
     at: cython.Py_ssize_t = 0
@@ -103,7 +104,7 @@ def property_of(properties: bytes, name: bytes) -> bytes:
         value_at: cython.Py_ssize_t = at + 1
         while at < end and b[at] != 2:
             at += 1
-        if mine:
+        if mine and at > value_at:
             found = properties[value_at:at]
         at += 1
     return found

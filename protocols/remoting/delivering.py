@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from core.native import LEVELS_SECONDS, SCHEDULE_TOPIC, Native
+from core.native import LEVELS_SECONDS, SCHEDULE_TOPIC, Native, java_hash
 from protocols.remoting import names, properties
 from protocols.remoting.making import Making
 from protocols.remoting.stored import stored_message
@@ -85,6 +85,6 @@ class Delivering:
         message.flag, message.sys_flag, message.born_ms = was.flag, was.sys_flag, was.born_ms
         message.born_host, message.store_host = was.born_host, was.store_host
         message.reconsume_times = was.reconsume_times
-        message.tags_code = properties.java_hash(said.get(b"TAGS", b""))
+        message.tags_code = java_hash(said.get(b"TAGS", b""))
         self._broker.topics.append(topic, message)
         self.delivered += 1

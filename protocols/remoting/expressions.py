@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from protocols.remoting.properties import java_hash
+from core.native import java_hash
 
 ALL = "*"
 TAG = "TAG"

@@ -35,5 +35,4 @@ cdef class Properties:
     cpdef bint flag(self, int which) except? -1
 
 
-cpdef int java_hash(bytes text) except? -1
 cpdef bytes closed(bytes text)

@@ -13,11 +13,13 @@ from array import array
 import cython
 
 if cython.compiled:
+    from cython.cimports.core.native import java_hash
     from cython.cimports.core.wire import same, take
-    from cython.cimports.protocols.remoting.json_text import find_byte, is_ascii
+    from cython.cimports.protocols.remoting.json_text import find_byte
 else:
+    from core.native import java_hash
     from core.wire import same, take
-    from protocols.remoting.json_text import find_byte, is_ascii
+    from protocols.remoting.json_text import find_byte
 
     TAGS, KEYS, UNIQ_KEY, DELAY, TRAN_MSG, MSG_REGION, TRACE_ON, CLUSTER, POP_CK = range(9)
     TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS, TIMER_OUT_MS, TIMER_DEL_UNIQKEY = range(9, 14)
@@ -31,7 +33,6 @@ NAMES = (
 )  # by number: those that the broker looks at
 NAME_END, VALUE_END = cython.declare(cython.uchar, 1), cython.declare(cython.uchar, 2)
 NAME_BYTES_MAX = cython.declare(cython.Py_ssize_t, 20)
-HASH_FACTOR = cython.declare(cython.uint, 31)
 TEXT_BYTES_MAX = 32767  # of all properties of one message: a record counts them in a signed 16-bit field
 
 
@@ -115,30 +116,6 @@ class Properties:
         """Whether its value is `true`, in any case (Boolean.parseBoolean)."""
         text = self.value(which)
         return text is not None and cython.cast(bytes, text).lower() == b"true"
-
-
-@cython.ccall
-@cython.exceptval(-1, check=True)
-def java_hash(text: bytes) -> cython.int:
-    """What Java's String.hashCode gives for this UTF-8 text: over its UTF-16 units, in 32 bits.
-
-    Bytes that are no UTF-8 count as U+FFFD, as which Java reads them."""
-    b: cython.p_uchar = text
-    size: cython.Py_ssize_t = len(text)
-    at: cython.Py_ssize_t
-    total: cython.uint = 0
-    if is_ascii(b, 0, size):
-        for at in range(size):
-            total = (HASH_FACTOR * total + b[at]) & 0xFFFFFFFF
-    else:
-        units: bytes = text.decode("utf-8", "replace").encode("utf-16-be")
-        b = units
-        for at in range(0, len(units), 2):
-            total = (HASH_FACTOR * total + (b[at] << 8 | b[at + 1])) & 0xFFFFFFFF
-    if cython.compiled:
-        return cython.cast(cython.int, total)
-    else:
-        return total - (1 << 32) if total >> 31 else total
 
 
 @cython.ccall

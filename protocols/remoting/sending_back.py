@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-from core.native import Native
+from core.native import Native, java_hash
 from core.queries import id_of
 from core.state.records import GroupFact
 from protocols.remoting import names, properties
@@ -98,7 +98,7 @@ class SendingBack:
         message.flag, message.sys_flag, message.born_ms = was.flag, was.sys_flag, was.born_ms
         message.born_host, message.store_host = was.born_host, self._making.rules.store_host
         message.reconsume_times = was.reconsume_times + 1
-        message.tags_code = properties.java_hash(said.get(b"TAGS", b""))
+        message.tags_code = java_hash(said.get(b"TAGS", b""))
         if was.reconsume_times >= asked.most or asked.level < 0:
             message.topic, message.queue_id = names.dead_letter_topic(asked.group), 0
             message.properties = properties.put(text, b"DELAY", b"0")

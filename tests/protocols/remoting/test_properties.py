@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.native import java_hash, property_of, tags_code
 from protocols.remoting import message_ids, properties
-from protocols.remoting.properties import NAMES, Properties, java_hash
+from protocols.remoting.properties import NAMES, Properties
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[2] / "golden" / "native.json").read_text())
+VALUES = st.sampled_from([b"", b"x", b"y", "é".encode()])
 TEXTS = st.lists(st.sampled_from([*NAMES, b"\x01", b"\x02", b"x", "é".encode(), b"true", b"13"])).map(b"".join)
 
 
@@ -34,6 +36,17 @@ def test_the_hash_is_that_of_utf16_units(text):
     for at in range(0, len(units), 2):
         total = (31 * total + int.from_bytes(units[at : at + 2])) % (1 << 32)
     assert java_hash(text.encode()) == (total if total < 1 << 31 else total - (1 << 32))
+
+
+ENTRIES = st.tuples(st.sampled_from([b"TAGS", b"KEYS", b""]), st.sampled_from([b"\x01", b"\x01\x01", b""]), VALUES)
+
+
+@given(st.one_of(TEXTS, st.lists(ENTRIES).map(lambda entries: b"\x02".join(map(b"".join, entries)))))
+def test_what_a_send_says_of_its_tags_is_what_a_start_finds_in_its_record(text):
+    found = Properties()
+    found.read(text)
+    assert tags_code(b"T", text, 0) == found.tags_code()
+    assert {name: value for name in NAMES if (value := property_of(text, name)) is not None} == read(text)
 
 
 def test_bytes_that_are_no_utf8_count_as_the_character_that_java_puts_there():
