@@ -12,6 +12,7 @@ import cython
 
 SLEW_SHARE_MAX = 0.1
 SKEW_REPORTED_MS = 5000.0
+DAY_SECONDS = 86400
 
 
 @cython.cclass
@@ -60,6 +61,11 @@ class Clock:
     def hour(self) -> int:
         """The hour of the day, of the local time."""
         return time.localtime(self.ms / 1000).tm_hour
+
+    def day(self) -> int:
+        """Days since the epoch, by local time."""
+        moment = time.localtime(self.ms / 1000)
+        return int(self.ms // 1000 + moment.tm_gmtoff) // DAY_SECONDS
 
     def monotonic(self) -> float:
         """Seconds of a clock that no administrator can set; for durations and deadlines."""

@@ -82,8 +82,9 @@ def _flush(value: str, origin: str) -> str:
     return FLUSH[value]
 
 
-def shown(config: Config) -> dict[str, object]:
-    """The configuration by RocketMQ's keys, as -p prints it."""
+def shown(config: Config, broker_name: str) -> dict[str, object]:
+    """The configuration by RocketMQ's keys, as mqbroker -p and mqadmin getBrokerConfig print it. broker_name: what the
+    broker is called, set or not."""
     host, _, port = config.listeners.remoting.rpartition(":")
     return {
         **{key[len(OWN) :]: value_of(config, key) for key in KEYS if key.startswith(OWN)},
@@ -92,4 +93,5 @@ def shown(config: Config) -> dict[str, object]:
         "storePathRootDir": config.data_dir,
         "bindAddress": host.strip("[]"),
         "listenPort": port,
+        "brokerName": broker_name,
     }

@@ -53,7 +53,9 @@ def main() -> None:
     except (settings.SettingsError, StartError) as error:
         fail(str(error), EX_CONFIG)
     if "p" in options or "m" in options:
-        shown = broker_conf.shown(config)
+        from gateway.native import broker_name
+
+        shown = broker_conf.shown(config, broker_name(config))
         print(properties.lines({key: shown[key] for key in shown if "p" in options or key in IMPORTANT}), end="")
         sys.exit()
     logs.set_up(config.logging.level, config.logging.format)

@@ -12,10 +12,12 @@ import os
 import re
 import secrets
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.config import Config, server_addresses
+from gateway.broker_conf import shown
 from gateway.listeners import ListenError
 from gateway.name_servers import NameServerLink
 from namesrv.config import Config as NamesrvConfig
@@ -98,7 +100,7 @@ class NativePort:
             property_filter=rocketmq.enable_property_filter,
         )
         origin = store_host[:4] + (os.getpid() & 0xFFFF).to_bytes(2) + secrets.token_bytes(4)
-        serve(self.remoting, rules, origin)
+        serve(self.remoting, rules, origin, partial(shown, self._config, name))
 
     async def start(self, bound: dict[str, str], name_server: socket.socket | None) -> None:
         """bound: what really listens; name_server: a socket that does for the embedded one. Raises ListenError."""

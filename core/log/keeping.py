@@ -80,6 +80,11 @@ class Keeper:
             extra = {"used_percent": round(self._used_percent(), 1), "free_bytes": free}
             logger.log(logging.INFO if self.step < was else logging.WARNING, STEPS[self.step], extra=extra)
 
+    @property
+    def used_ratio(self) -> float:
+        """Of the disk, 0..1; 0 while nobody has looked."""
+        return self._used_percent() / 100 if self._total else 0.0
+
     def _used_percent(self) -> float:
         return 100 * (self._total - self._free) / self._total
 

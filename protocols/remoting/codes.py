@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 VERSION = 479  # MQVersion.V5_3_3: what we say we are; clients choose by it what they may ask for
+VERSION_NAME = "V5_3_3"
 STRICT_JSON_SINCE = 401  # V4_9_4: from here on clients take routes with quoted keys only
 STATIC_TOPICS_SINCE = 413  # V5_0_0: a compressed registration has a section of static topics
 REGISTER_BODY_SINCE = 37  # V3_0_11: a registration's body is a RegisterBrokerBody; before, bare topic configurations

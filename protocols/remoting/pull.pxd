@@ -23,5 +23,6 @@ cdef class Pulls:
     cdef object _topics, _groups, _clients, _making, _rules
     cdef dict _expressions
     cdef readonly object polling
+    cdef public long long messages
     cpdef take(self, RemotingConnection connection, Frame frame)
     cdef _take(self, RemotingConnection connection, Frame frame)

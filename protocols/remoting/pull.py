@@ -100,6 +100,7 @@ class Pull:
         if self.selector is not None and records:
             records = [each for each in records if self.selector.matches(record_properties(each).get)]
         if records:
+            self.pulls.messages += len(records)
             self.answer(Response.SUCCESS, "FOUND", next_offset, records)
         elif self.selector is not None and next_offset < min(self.queue.max_offset, self.asked + SELECTED_MAX):
             self.offset = next_offset
@@ -147,12 +148,14 @@ class Pull:
 @cython.final
 @cython.cclass
 class Pulls:
-    """Takes pulls of all native connections of one broker. `clients` = the members of its groups."""
+    """Takes pulls of all native connections of one broker. `clients` = the members of its groups; `messages` = how many
+    were given, since start."""
 
     def __init__(self, broker: Any, making: Any, clients: Any):
         self._topics = broker.topics
         self._groups = broker.groups
         self._clients = clients
+        self.messages = 0
         self._making = making
         self._rules = making.rules
         self._expressions: dict[tuple, expressions.Expression] = {}

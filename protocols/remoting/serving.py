@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocols.remoting import system_topics
@@ -13,12 +14,13 @@ from protocols.remoting.queue_verbs import QueueVerbs
 from protocols.remoting.rules import Rules
 from protocols.remoting.send import Sends
 from protocols.remoting.sending_back import SendingBack
+from protocols.remoting.status import Status
 from protocols.remoting.topic_verbs import TopicVerbs
 
 
-def serve(remoting: Any, rules: Rules, origin: bytes) -> None:
+def serve(remoting: Any, rules: Rules, origin: bytes, shown: Callable[[], Mapping[str, object]]) -> None:
     """Give the verbs what they work with, make the broker's own topics, and go on with what is delayed. `origin`: see
-    UniqueIds."""
+    UniqueIds; shown: see Status."""
     broker = remoting.broker
     making = Making(broker, rules)
     making.locked = remoting.locks.held
@@ -31,3 +33,5 @@ def serve(remoting: Any, rules: Rules, origin: bytes) -> None:
     remoting.delivering = Delivering(broker, making)
     system_topics.ensure(broker.topics, rules)
     remoting.delivering.start()
+    remoting.status = Status(broker, remoting.pulls, shown)
+    remoting.status.start()

@@ -18,6 +18,7 @@ from protocols.remoting import (
     queue_verbs,
     send,
     sending_back,
+    status,
     topic_verbs,
     viewing,
 )
@@ -26,7 +27,7 @@ Verb = Callable[[Any, Any], None]
 
 FAMILIES: tuple[Mapping[Any, Verb], ...] = (
     *(groups.VERBS, heartbeat.VERBS, offsets.VERBS, send.VERBS, pull.VERBS, sending_back.VERBS),
-    *(topic_verbs.VERBS, queue_verbs.VERBS, viewing.VERBS),
+    *(topic_verbs.VERBS, queue_verbs.VERBS, viewing.VERBS, status.VERBS),
 )
 
 

@@ -51,7 +51,11 @@ def printed(start_broker, tmp_path):
 def test_mqadmin_finds_the_broker_makes_a_group_and_sees_who_is_there(printed):
     broker, wait = printed
     address = re.escape(broker.addresses["remoting"])
-    wait(rf"DefaultCluster +broker-a +0 +{address} +", "clusterList")
+    listed = wait(rf"DefaultCluster +broker-a +0 +{address} +V5_3_3 ", "clusterList")
+    assert re.search(r"0\.00\(0,0ms\) +0\.00\(0,0ms\|0,0ms\) .* true\s*$", listed.splitlines()[1])
+    assert re.search(r"(?m)brokerActive +: true$", wait("brokerActive", "brokerStatus", "-c", "DefaultCluster"))
+    config = wait("flushDiskType", "getBrokerConfig", "-c", "DefaultCluster")
+    assert re.search(r"(?m)^brokerName +=  broker-a$", config) and "SYNC_FLUSH" in config
     made = wait("subscription group to", "updateSubGroup", "-c", "DefaultCluster", "-g", "g", "-r", "3")
     assert f"create subscription group to {broker.addresses['remoting']} success." in made
     shown = wait("retryMaxTimes", "getConsumerConfig", "-g", "g")

@@ -1,5 +1,8 @@
 """Time: drawn to the wall clock, never back."""
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,3 +57,15 @@ def test_it_never_goes_back_whatever_the_wall_clock_does(steps):
         now = times.pass_seconds(seconds, wall)
         assert now >= last
         last = now
+
+
+@pytest.mark.parametrize(("zone", "hour", "day"), [("UTC", 23, 19999), ("JST-9", 8, 20000), ("PST8", 15, 19999)])
+def test_hours_and_days_are_those_of_the_local_time(monkeypatch, zone, hour, day):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        clock = Times(wall=20000 * 86400 - 600).clock
+        assert (clock.hour(), clock.day()) == (hour, day)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

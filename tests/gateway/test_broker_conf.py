@@ -98,6 +98,7 @@ def test_what_cannot_be_is_refused_with_the_place_where_it_was_said(values, said
 
 def test_it_is_shown_by_rocketmqs_keys():
     found, _ = configured({"flushDiskType": "ASYNC_FLUSH", "bindAddress": "::", "listenPort": "20911"})
-    values = shown(found.config)
+    values = shown(found.config, "broker-a")
     assert (values["flushDiskType"], values["bindAddress"], values["listenPort"]) == ("ASYNC_FLUSH", "::", "20911")
+    assert values["brokerName"] == "broker-a"
     assert values.keys() >= {*MAPPED, "autoCreateSubscriptionGroup", "storePathRootDir"}
