@@ -25,7 +25,7 @@ OURS = [
 ]  # what is not served yet is slow
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def apache_rocketmq(tmp_path_factory):
     if because := apache.missing():
         pytest.skip(f"needs Apache RocketMQ: {because}")
@@ -36,7 +36,7 @@ def apache_rocketmq(tmp_path_factory):
         started.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ours_rocketmq(tmp_path_factory):
     started = Broker(tmp_path_factory.mktemp("ours"), *OURS).start()
     try:
@@ -45,7 +45,7 @@ def ours_rocketmq(tmp_path_factory):
         started.stop()
 
 
-@pytest.fixture(scope="session", params=["external"] if EXTERNAL else STARTED)
+@pytest.fixture(scope="package", params=["external"] if EXTERNAL else STARTED)
 def broker(request):
     """The broker that tests share: use names of your own. `name_server` is its address, `kind` what it is."""
     if request.param == "external":
