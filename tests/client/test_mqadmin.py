@@ -17,6 +17,7 @@ from tests.client import apache
 from tests.clients.broker import until
 
 CLUSTER = "DefaultCluster"
+JAVA_SECONDS = 600  # a virtual machine for each thing that theirs prints, on a busy machine
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def without_what_moves(text):
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
+@pytest.mark.timeout(JAVA_SECONDS)
 def test_both_print_the_same_tables(broker, ours, theirs, name):
     topic, group = f"{name}-topic", f"{name}-group"
     created = ours("updateTopic", "-t", topic, "-c", CLUSTER, "-r", "4", "-w", "4")
@@ -80,6 +82,7 @@ def test_both_print_the_same_tables(broker, ours, theirs, name):
     assert sorted(listed) == sorted(theirs("topicList").split())
 
 
+@pytest.mark.timeout(JAVA_SECONDS)
 def test_both_print_the_same_of_a_group_that_consumes(broker, ours, theirs, name):
     seen = threading.Event()
     ours("updateTopic", "-t", name, "-c", CLUSTER, "-r", "2", "-w", "2")
@@ -119,6 +122,7 @@ def in_order(text):
     return sorted(without_what_moves(text).splitlines())
 
 
+@pytest.mark.timeout(JAVA_SECONDS)
 def test_the_broker_s_own_figures_have_the_same_names(broker, ours, theirs):
     def names(text):
         return {line.partition(":")[0].strip() for line in text.splitlines()}
