@@ -156,7 +156,7 @@ class Natives:
         then: Callable[[Read], None],
         found: Any,
     ) -> None:
-        if queue.deleted:
+        if queue.deleted or self.life.broker.handover.closing:  # a stop closes the files under whoever reads
             return
         if isinstance(found, Exception):
             raise Violation(f"{queue.topic!r} {queue.queue_id}: a read from {at} on: {found}")
