@@ -15,11 +15,14 @@ from corduroy.client.subscriptions import SQL92
 
 
 async def fill(broker, name, *messages):
-    """Send to one queue of a topic; the queue."""
-    async with Producer(name, broker.name_server) as producer:
+    """Send to one queue of a topic, and wait until they can be read there; the queue."""
+    async with Producer(name, broker.name_server) as producer, PullConsumer(name, broker.name_server) as consumer:
         (queue, *_) = await producer.queues(name)
         for message in messages:
-            await producer.send(message if isinstance(message, Message) else Message(name, message), queue=queue)
+            message = message if isinstance(message, Message) else Message(name, message)
+            result = await producer.send(message, queue=queue)
+        while await consumer.max_offset(queue) <= result.queue_offset:
+            pass
         return queue
 
 
