@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--peer rabbitmq|none] [--check] [scenario ...]`: README.md says how to read the figures."""
+"""`python -m tests.bench [--peer installed|none] [--check] [scenario ...]`: README.md says how to read the figures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from pathlib import Path
 
 from tests.bench import build, perftest
 from tests.bench.broker import ROOT, Broker, Gateway, RabbitMQ, StartError
+from tests.bench.native import NATIVE
 from tests.bench.report import Results, figures_table, targets_table
 from tests.bench.retention import RETENTION
+from tests.bench.rocketmq import RocketMQ
 from tests.bench.scale import SCALE
 from tests.bench.scenarios import SCENARIOS, Bench, Scenario
 from tests.bench.session import LoadError
 
+ALL = SCENARIOS + SCALE + RETENTION + NATIVE
+PEERS = {peer.name: peer for peer in (RabbitMQ, RocketMQ)}
 RESULTS = ROOT / "build" / "bench" / "results.jsonl"
 SPARE_DISK_MB = 2048
 NICE = -5  # where allowed: brokers and drivers alike go before what else runs on the machine
@@ -35,7 +39,7 @@ def arguments() -> argparse.Namespace:
         "counts), BACKLOG (1000000), BENCH_DIR (build/bench: where the brokers keep their data).",
     )
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help="default: all; --list names them")
-    parser.add_argument("--peer", choices=["rabbitmq", "none"], default=os.environ.get("PEER", "rabbitmq"))
+    parser.add_argument("--peer", choices=["installed", "none"], default=os.environ.get("PEER", "installed"))
     parser.add_argument("--peer-only", action="store_true", help="without our broker")
     parser.add_argument("--check", action="store_true", help="exit code 1 when a target is missed or a scenario fails")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
@@ -43,8 +47,11 @@ def arguments() -> argparse.Namespace:
 
 
 def selected(names: list[str], no_perftest: str) -> list[Scenario]:
-    """The scenarios of these names, or all: then our driver's stand-ins only where PerfTest is missing."""
-    known = {scenario.name: scenario for scenario in SCENARIOS + SCALE + RETENTION}
+    """The scenarios of these names, or all: then our driver's stand-ins only where PerfTest is missing. `native` names
+    all that are of RocketMQ's protocol."""
+    known = {scenario.name: scenario for scenario in ALL}
+    native = [scenario.name for scenario in NATIVE]
+    names = [each for name in names for each in (native if name == "native" else [name])]
     if unknown := [name for name in names if name not in known]:
         raise SystemExit(f"unknown scenario {unknown[0]!r}: {', '.join(known)}")
     if names:
@@ -107,7 +114,10 @@ def run_all(scenarios: list[Scenario], bench: Bench, brokers: list[Broker], runs
             if scenario.perftest and no_perftest:
                 print(f"  {scenario.name}: skipped, {no_perftest}", file=sys.stderr)
                 continue
-            measure(scenario, bench, brokers, runs, results)
+            wanted = [broker for broker in brokers if broker.name in ("ours", scenario.peer)]
+            for broker in set(brokers) - set(wanted):
+                broker.destroy()
+            measure(scenario, bench, wanted, runs, results)
             for broker in brokers:
                 if broker.name == "ours":
                     broker.destroy()
@@ -143,7 +153,7 @@ def environment(name: str, default: str, kind: type = int):
 
 def ready_bench(options: argparse.Namespace) -> Bench:
     """Compile the driver, choose the cores, go there, and make the folder."""
-    driver = build.load_driver()
+    drivers = build.load_driver(), build.load_driver("native_driver")
     cores = sorted(os.sched_getaffinity(0))
     pair = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
     if pair[1] is not None:
@@ -155,7 +165,7 @@ def ready_bench(options: argparse.Namespace) -> Bench:
     folder = Path(os.environ.get("BENCH_DIR") or ROOT / "build" / "bench") / f"data-{os.getpid()}"
     folder.mkdir(parents=True)
     count = environment("BACKLOG", "1000000")
-    return Bench(driver, environment("WARMUP", "4", float), environment("SECS", "10", float), count, folder, *pair)
+    return Bench(*drivers, environment("WARMUP", "4", float), environment("SECS", "10", float), count, folder, *pair)
 
 
 def uncompiled() -> str:
@@ -168,7 +178,7 @@ def main() -> int:
     """Run what was asked for; the exit code."""
     options = arguments()
     if options.list:
-        print("\n".join(f"{scenario.name:22} {scenario.text}" for scenario in SCENARIOS + SCALE + RETENTION))
+        print("\n".join(f"{scenario.name:22} {scenario.text}" for scenario in ALL))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
     names = options.scenarios or [name for name in os.environ.get("BENCH", "").split(",") if name]
@@ -180,8 +190,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return EXIT_FAILED
     brokers: list[Broker] = [] if options.peer_only else [Gateway(bench.folder / "ours", bench.broker_core)]
-    if options.peer == "rabbitmq":
-        peer = RabbitMQ(bench.folder / "rabbitmq", bench.broker_core)
+    for name in sorted({scenario.peer for scenario in scenarios}) if options.peer == "installed" else ():
+        peer = PEERS[name](bench.folder / name, bench.broker_core)
         if reason := peer.missing():
             print(f"No peer: {reason}.")
         else:

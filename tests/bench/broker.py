@@ -51,12 +51,13 @@ class StartError(Exception):
 
 
 class Broker:
-    """A broker's process. start() gives the seconds until it accepts; then `pid` and `address` are known, and of
-    ours `metrics`, where it is asked for them."""
+    """A broker's process. start() gives the seconds until it accepts; then `pid` and `address` are known, of one that
+    speaks RocketMQ's protocol `native`, its remoting port, and `name_server`, and of ours `metrics`, where it is asked
+    for them."""
 
-    name = metrics = ""
+    name = metrics = name_server = ""
     pid = 0
-    address = ("", 0)
+    address = native = ("", 0)
 
     def __init__(self, folder: Path, core: int | None) -> None:
         self.folder = folder
@@ -157,6 +158,8 @@ class Gateway(Broker):
         self.metrics = str(facts["metrics"])
         host, _, port = facts["amqp"].rpartition(":")
         self.pid, self.address = int(facts["pid"]), (host, int(port))
+        host, _, port = facts["remoting"].rpartition(":")
+        self.native, self.name_server = (host, int(port)), str(facts["namesrv"])
 
 
 class RabbitMQ(Broker):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -14,11 +15,12 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "bench"
-MODULES = ("histogram", "driver")  # in the order in which they need each other
+MODULES = ("histogram", "driver", "native_driver")  # in the order in which they need each other
 COMPILE = """
 import sys
 from Cython.Build import cythonize
@@ -67,20 +69,26 @@ def compiled_dir() -> Path:
     return target
 
 
-def load_driver():
-    """The driver module: compiled, or with CORDUROY_PURE=1 as it stands (then it is the bottleneck)."""
-    if os.environ.get("CORDUROY_PURE") == "1":
-        return importlib.import_module("tests.bench.driver")
+@functools.cache
+def load_all() -> dict[str, ModuleType]:
+    """Every one of MODULES, compiled."""
     folder = compiled_dir() / "tests" / "bench"
-    module = None
+    modules = {}
     for name in MODULES:
         path = folder / (name + sysconfig.get_config_var("EXT_SUFFIX"))
         spec = importlib.util.spec_from_file_location(f"tests.bench.{name}", path)
         assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    return module
+        modules[name] = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = modules[name]
+        spec.loader.exec_module(modules[name])
+    return modules
+
+
+def load_driver(name: str = "driver") -> ModuleType:
+    """That one of MODULES: compiled, or with CORDUROY_PURE=1 as it stands (then it is the bottleneck)."""
+    if os.environ.get("CORDUROY_PURE") == "1":
+        return importlib.import_module(f"tests.bench.{name}")
+    return load_all()[name]
 
 
 if __name__ == "__main__":

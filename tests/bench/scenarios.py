@@ -53,9 +53,11 @@ SPILL_DRAIN = Shape(body_bytes=100, prefetch=500, ack_every=50, publish=False)
 
 @dataclass(frozen=True)
 class Bench:
-    """What every scenario is given: the driver, seconds, the backlog's size, a folder, the cores (None: not pinned)."""
+    """What every scenario is given: the drivers, of AMQP and of RocketMQ's protocol, seconds, the backlog's size, a
+    folder, the cores (None: not pinned)."""
 
     driver: ModuleType
+    native: ModuleType
     warmup: float
     seconds: float
     backlog: int
@@ -70,7 +72,7 @@ class Scenario:
 
     stretches: how often `Bench.seconds` are measured in one run. extra_s: about what one run takes beyond warm-up and
     measuring; this and disk_mb grow with the backlog, if `of_backlog`. stands_for: the PerfTest scenario whose shape
-    this one has, and which it is run in place of.
+    this one has, and which it is run in place of. peer: the broker that it is put on beside ours.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Scenario:
     of_backlog: bool = False
     stands_for: str = ""
     perftest: bool = False
+    peer: str = "rabbitmq"
 
     def needs(self, bench: Bench, runs: int) -> tuple[float, float]:
         """About how many seconds all runs take on one broker, and MiB of disk at most."""

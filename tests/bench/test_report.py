@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.bench.native import NATIVE
 from tests.bench.procfs import Usage
 from tests.bench.report import Results, table
 from tests.bench.scenarios import PATHS, SCENARIOS, SHAPES
@@ -49,6 +50,7 @@ def test_a_table_leaves_out_columns_without_a_figure():
 def test_every_target_and_every_shape_belongs_to_a_scenario():
     names = {scenario.name for scenario in SCENARIOS} | {"delayed-fill", "delayed-fire", *PATHS}
     names |= {"backlog-fill", "backlog-drain", "small-fill", "small-start", "small-drain", "spill-fill"}
+    names |= {scenario.name for scenario in NATIVE} | {"native-topics-1000"}
     names |= {"queues-50k", "queues-50k-start", "queues-10k-in-turn", "retention"}
     assert {target.row for target in TARGETS} <= names
     assert set(SHAPES) <= names
