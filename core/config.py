@@ -255,6 +255,7 @@ class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_message_size: int = 4 * MIB
     broker_permission: int = 6
     enable_property_filter: bool = True
+    use_server_side_reset_offset: bool = True
     trace_on: bool = True
     region_id: str = "DefaultRegion"
 

@@ -19,6 +19,7 @@ RECORD_BYTES, OFFSET_BYTES = 16 << 10, 16  # of names and offsets in one record,
 CONFIG_BYTES_MAX = 16 << 10  # of what a group may bring along beside its settings
 OFFSET_MAX = (1 << 63) - 1
 NO_OFFSET = -1
+RESETS_MAX = 1 << 17  # queues whose readers are to be told that they go on elsewhere
 Offsets = dict[tuple[str, str], dict[int, int]]  # (group, topic) -> queue id -> offset
 
 
@@ -34,7 +35,7 @@ class Ports(NamedTuple):
 
 
 class Groups:
-    """`auto_create`: a group that is used is made, as RocketMQ's autoCreateSubscriptionGroup says."""
+    """`auto_create`: a group that is used is made, as RocketMQ's autoCreateSubscriptionGroup. resets: see reset()."""
 
     def __init__(self, ports: Ports, *, auto_create: bool = True):
         self._ports = ports
@@ -42,6 +43,7 @@ class Groups:
         self._clock = ports.clock
         self._moved: Offsets = {}  # what is in no record yet
         self._waiting = False
+        self.resets: dict[tuple[bytes, bytes, int], int] = {}
         self.auto_create = auto_create
 
     # -- what is configured
@@ -79,6 +81,7 @@ class Groups:
     def delete(self, name: bytes, *, clean_offsets: bool) -> bool:
         """Forget the group's configuration and, if asked for, how far it has come. Whether it was there."""
         group = name.decode()
+        self._forget_resets(0, name)
         if clean_offsets:
             self._delete_offsets(self._offsets_with("group", group))
         if self._facts.get(("group", group)) is None:
@@ -117,6 +120,30 @@ class Groups:
             self._waiting = True
             self._ports.at(self._clock.ms + GATHER_MS, self.flush)
 
+    def reset(self, group: bytes, topic: bytes, queue_id: int, offset: int) -> None:
+        """As commit(), for an operator: the group's members have to be told, and what they commit before that does not
+        count. In memory only: after a restart they ask anew. Raises LimitReached, PreconditionFailed."""
+        if len(self.resets) >= RESETS_MAX and (group, topic, queue_id) not in self.resets:
+            raise LimitReached(f"{RESETS_MAX} queues were reset and nobody has asked for them: reset fewer at once")
+        self.commit(group, topic, queue_id, offset)
+        self.resets[group, topic, queue_id] = offset
+
+    def take_reset(self, group: bytes, topic: bytes, queue_id: int) -> int:
+        """Where it is to go on, if the group has not been told yet; else NO_OFFSET. Now it is."""
+        return self.resets.pop((group, topic, queue_id), NO_OFFSET)
+
+    def _forget_resets(self, place: int, name: bytes) -> None:
+        for key in [key for key in self.resets if key[place] == name]:
+            del self.resets[key]
+
+    def clone(self, source: bytes, target: bytes, topic: bytes) -> None:
+        """`target` goes on in the topic where `source` does, and nowhere else."""
+        offsets = self._all_offsets(source.decode(), topic.decode())
+        if offsets:
+            self._delete_offsets([(target.decode(), topic.decode())])
+        for queue_id, offset in offsets.items():
+            self.commit(target, topic, queue_id, offset)
+
     def offsets_of(self, group: bytes) -> dict[str, dict[int, int]]:
         """How far the group has come: topic -> queue id -> offset."""
         return {topic: self._all_offsets(name, topic) for name, topic in self._offsets_with("group", group.decode())}
@@ -127,6 +154,7 @@ class Groups:
 
     def topic_deleted(self, topic: bytes) -> None:
         """Nobody has come anywhere in it any more."""
+        self._forget_resets(1, topic)
         self._delete_offsets(self._offsets_with("topic", topic.decode()))
 
     def flush(self) -> None:

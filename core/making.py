@@ -9,6 +9,7 @@ from typing import Any
 from core.queue.delivery import Queue
 from core.queue.levels import Levels
 from core.queue.topic_queue import Topic, TopicLog, TopicQueue
+from core.queue.traffic import Traffic
 from core.quorum import QuorumQueue
 from core.routing.exchange import comparable_fields
 from core.routing.once import KEY_HEADER, Entry, key_in
@@ -34,14 +35,15 @@ class Maker:
 
     def topic(self, config: Any, slots: dict[int, Any]) -> Topic:
         """A native topic, with what replay found of its queues."""
-        facts = self._broker.model.facts
+        facts, traffic = self._broker.model.facts, Traffic()
 
-        def make(name: bytes, number: int) -> TopicQueue:
-            return TopicQueue(self._topic_log, name, number, facts.new_local_id())
+        def make(name: bytes, number: int, slot: Any = None) -> TopicQueue:
+            local_id, index = (facts.new_local_id(), None) if slot is None else (slot.id, slot.index)
+            return TopicQueue(self._topic_log, name, number, local_id, index, traffic=traffic)
 
-        topic = Topic(config, make)
+        topic = Topic(config, make, traffic)
         for number, slot in slots.items():
-            topic.queues.made[number] = TopicQueue(self._topic_log, config.name, number, slot.id, slot.index)
+            topic.queues.made[number] = make(config.name, number, slot)
         return topic
 
     def queue(self, fact: QueueFact, arguments: dict[str, Any], slot: Any) -> Any:

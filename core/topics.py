@@ -54,6 +54,12 @@ class Topics:
         return count
 
     @property
+    def stored_bytes(self) -> int:
+        """The size of their records."""
+        size: int = self._shared.appended_bytes
+        return size
+
+    @property
     def version(self) -> TopicsVersion:
         """Of all of them: it grows with every change."""
         return self._model.facts.get(TOPICS_VERSION_KEY) or TopicsVersion()

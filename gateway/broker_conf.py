@@ -46,8 +46,8 @@ class Given:
         found += self._places()
         idle = []
         for key, (value, origin) in self._values.items():
-            ours = key if key in KEYS else MAPPED.get(key, OWN + key)
-            if ours in KEYS:
+            ours = key_of(key)
+            if ours is not None:
                 found.append(Entry(ours, value, origin, True))
             elif key == "flushDiskType":
                 found.append(Entry("log.flush", _flush(value, origin), origin, True))
@@ -70,6 +70,13 @@ class Given:
 
     def _default(self, key: str) -> tuple[str, str]:
         return self._values.get(key, (DEFAULTS[key], f"mqbroker: {key}"))
+
+
+def key_of(key: str) -> str | None:
+    """Our key for one of RocketMQ's or ours whose value means the same; None if there is none."""
+    key = _today(key)
+    ours = key if key in KEYS else MAPPED.get(key, OWN + key)
+    return ours if ours in KEYS else None
 
 
 def _today(key: str) -> str:

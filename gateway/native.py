@@ -12,18 +12,18 @@ import os
 import re
 import secrets
 import socket
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.config import Config, server_addresses
-from gateway.broker_conf import shown
 from gateway.listeners import ListenError
+from gateway.live_config import LiveConfig
 from gateway.name_servers import NameServerLink
 from namesrv.config import Config as NamesrvConfig
 from namesrv.config import ConfigError as NamesrvConfigError
 from namesrv.main import Server, assembled
 from namesrv.start import StartError
+from protocols.remoting.configuring import Configuration
 from protocols.remoting.connection import RemotingConnection
 from protocols.remoting.frame import Frame
 from protocols.remoting.message_ids import host_bytes
@@ -69,6 +69,8 @@ class NativePort:
         self._changed: set[bytes] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._host = self._port = ""
+        self._rules = Rules(permission=config.rocketmq.broker_permission)
+        self._told_permission = self._rules.permission
 
     def connection(self) -> RemotingConnection:
         """The broker's end of a new connection."""
@@ -98,9 +100,21 @@ class NativePort:
             body_bytes_max=rocketmq.max_message_size,
             trace_on=rocketmq.trace_on,
             property_filter=rocketmq.enable_property_filter,
+            server_side_reset=rocketmq.use_server_side_reset_offset,
         )
         origin = store_host[:4] + (os.getpid() & 0xFFFF).to_bytes(2) + secrets.token_bytes(4)
-        serve(self.remoting, rules, origin, partial(shown, self._config, name))
+        live = LiveConfig(self._broker, self._config, name)
+        self._rules = rules
+        serve(self.remoting, rules, origin, Configuration(live.shown, live.change))
+        live.follow(rules, self._rules_changed)
+
+    def _rules_changed(self) -> None:
+        """What sends look at, and what name servers were told."""
+        self.remoting.sends.configure(self._rules)
+        if self._rules.permission != self._told_permission:
+            self._told_permission = self._rules.permission
+            for topic in self._broker.topics.all():
+                self._topic_changed(topic.config.name)
 
     async def start(self, bound: dict[str, str], name_server: socket.socket | None) -> None:
         """bound: what really listens; name_server: a socket that does for the embedded one. Raises ListenError."""
@@ -138,7 +152,9 @@ class NativePort:
         rocketmq = self._config.rocketmq
         name = broker_name(self._config)
         return Registrar(
-            Identity(rocketmq.broker_cluster_name, name, f"{self._host or host}:{self._port}"), self._broker.topics
+            Identity(rocketmq.broker_cluster_name, name, f"{self._host or host}:{self._port}"),
+            self._broker.topics,
+            lambda: self._rules.permission,
         )
 
     def _show(self, channel: Any, address: str) -> str:

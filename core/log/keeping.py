@@ -29,6 +29,7 @@ DISK_SHARE = 0.05  # of the disk is kept at most
 ALARMS_AHEAD = 2  # times limits.disk_free_bytes: with less free than that, what is kept goes
 RELEASE_PERCENT = 1.0  # so far below its mark a step ends, so that it does not flap
 HOUR_MS = 3_600_000
+CLEAN_MS = 200_000  # as RocketMQ's: 20 rounds, one every 10 s
 SYS_FLAG_AT, STORE_MS_AT, STORE_MS_END = 36, 56, 76  # in a record, behind a host of IPv6 12 bytes further back
 BORN_V6 = 0x10  # of sys flag
 
@@ -60,19 +61,24 @@ def keep_of(config: Any) -> Keep:
 
 
 class Keeper:
-    """look() when the disk was looked at: how much may be kept. step = how full the disk is."""
+    """look() when the disk was looked at: how much may be kept. step = how full the disk is; free, total: its bytes, 0
+    while nobody has looked."""
 
     def __init__(self, keep: Keep, clock: Clock, segment_bytes: int):
         self.keep = keep
         self._clock = clock
         self._segment_bytes = segment_bytes
-        self._free = self._total = 0
+        self.free = self.total = self._any_hour_until = 0
         self.step = ROOMY
+
+    def clean(self) -> None:
+        """For a while the hour does not count: how old a segment is may have to be read first."""
+        self._any_hour_until = self._clock.ms + CLEAN_MS
 
     def look(self, free: int, total: int) -> None:
         """The disk of the log has `total` bytes, of which so many are free."""
-        first = not self._total
-        self._free, self._total = free, max(total, 1)
+        first = not self.total
+        self.free, self.total = free, max(total, 1)
         if first:
             self._say_what_is_kept()
         was, self.step = self.step, self._step_now()
@@ -83,10 +89,10 @@ class Keeper:
     @property
     def used_ratio(self) -> float:
         """Of the disk, 0..1; 0 while nobody has looked."""
-        return self._used_percent() / 100 if self._total else 0.0
+        return self._used_percent() / 100 if self.total else 0.0
 
     def _used_percent(self) -> float:
-        return 100 * (self._total - self._free) / self._total
+        return 100 * (self.total - self.free) / self.total
 
     def _step_now(self) -> int:
         used, keep = self._used_percent(), self.keep
@@ -94,7 +100,7 @@ class Keeper:
         for step, percent in marks:
             if used >= (percent - RELEASE_PERCENT if self.step >= step else percent):
                 return step
-            if step == FORCE and self._free < ALARMS_AHEAD * keep.alarm_bytes:
+            if step == FORCE and self.free < ALARMS_AHEAD * keep.alarm_bytes:
                 return FORCE
         return ROOMY
 
@@ -103,7 +109,7 @@ class Keeper:
         """So much is kept at most."""
         if not self.keep.ms:
             return 0
-        return min(self.keep.bytes, int(self._total * DISK_SHARE)) if self._total else self.keep.bytes
+        return min(self.keep.bytes, int(self.total * DISK_SHARE)) if self.total else self.keep.bytes
 
     @property
     def asks_age(self) -> bool:
@@ -114,15 +120,17 @@ class Keeper:
         """Whether a segment whose last record was stored then is to go now. 0 = nobody knows when."""
         if not ended_ms or self._clock.ms - ended_ms <= self.keep.ms:
             return False
-        return self.step >= CLEAN or not self.keep.hours or self._clock.hour() in self.keep.hours
+        if self.step >= CLEAN or self._clock.ms < self._any_hour_until or not self.keep.hours:
+            return True
+        return self._clock.hour() in self.keep.hours
 
     def wanted(self, going: int) -> int:
         """How many bytes have to go because of the disk, beside those that were going when it was looked at."""
         if self.step < FORCE:
             return 0
         keep = self.keep
-        free = max(self._total * (100 - keep.force_percent) // 100, ALARMS_AHEAD * keep.alarm_bytes)
-        return max(0, free - self._free - going)
+        free = max(self.total * (100 - keep.force_percent) // 100, ALARMS_AHEAD * keep.alarm_bytes)
+        return max(0, free - self.free - going)
 
     def _say_what_is_kept(self) -> None:
         """Once, at start."""

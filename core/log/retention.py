@@ -86,6 +86,11 @@ class Retention:
         self._go()
         return self.going_bytes
 
+    def clean(self) -> None:
+        """An operator wants what is too old to go now, whatever the hour."""
+        self.keeper.clean()
+        self._go()
+
     def make_room(self, size: int = 1) -> bool:
         """So many bytes are wanted at once: what is kept for replay goes. False: nothing is going."""
         if not self._going:

@@ -2,6 +2,7 @@ from core.log.commit_log cimport CommitLog
 from core.log.waiter cimport Waiter
 from core.native cimport Native
 from core.queue.index cimport Index
+from core.queue.traffic cimport Traffic
 from core.turn cimport Turn
 
 
@@ -11,7 +12,7 @@ cdef class TopicLog:
     cdef public object first, fetch, read_chunk, read
     cdef public dict touched
     cdef public long long epoch, lowest
-    cdef readonly long long appended
+    cdef readonly long long appended, appended_bytes
     cdef readonly object ahead, loaded
 
 
@@ -20,6 +21,7 @@ cdef class TopicQueue(Waiter):
     cdef readonly int queue_id
     cdef readonly long long id
     cdef readonly Index index
+    cdef readonly Traffic traffic
     cdef readonly long long max_offset
     cdef public bint deleted
     cdef TopicLog _shared

@@ -13,18 +13,20 @@ from typing import Any, NamedTuple
 
 import cython
 
-from core.queue.topic_reads import ColdRead, TimeSearch, store_ms_at
+from core.queue.topic_reads import ColdRead, TimeSearch, list_units, store_ms_at
 
 if cython.compiled:
     from cython.cimports.core.log.tail import Tail
     from cython.cimports.core.log.waiter import Waiter
     from cython.cimports.core.native import Native
     from cython.cimports.core.queue.index import Index
+    from cython.cimports.core.queue.traffic import Traffic
 else:
     from core.log.tail import Tail
     from core.log.waiter import Waiter
     from core.native import Native
     from core.queue.index import Index
+    from core.queue.traffic import Traffic
 
 
 OFFSET_MAX = (1 << 63) - 1
@@ -54,7 +56,7 @@ class TopicLog:
     read_chunk(queue id, number, done=)   done(a stored chunk of an index, None or Exception)
     read(log offset, size, done)      done(bytes of the log, or Exception)
     touched, epoch                    id -> queue that changed since the last checkpoint began; which one that was
-    appended                          messages, since start
+    appended, appended_bytes          messages, and the size of their records, since start
     lowest                            no message that is there lies before it in the log
     ahead                             queues with records that were read ahead, the oldest first
     loaded                            (queue, number): chunks of indexes that are in memory to be read, the oldest first
@@ -66,7 +68,7 @@ class TopicLog:
         self.first = self.fetch = self.read_chunk = self.read = _not_set
         self.touched = {}
         self.epoch = 1
-        self.appended = 0
+        self.appended = self.appended_bytes = 0
         self.lowest = OFFSET_MAX
         self.ahead: Any = deque()
         self.loaded: Any = deque()
@@ -82,10 +84,21 @@ class TopicLog:
 class TopicQueue(Waiter):
     """min_offset, max_offset: what is there and committed lies from the one up to the other; `end` is the offset that
     the next message gets. id: of its rows in the store, nowhere else. deleted: its topic is gone, or made anew. ahead:
-    queue offset -> record, of what was read from the disk and nobody has asked for yet; or None."""
+    queue offset -> record, of what was read from the disk and nobody has asked for yet; or None. traffic counts what is
+    put into its topic."""
 
-    def __init__(self, shared: TopicLog, topic: bytes, queue_id: int, local_id: int, index: Index | None = None):
+    def __init__(
+        self,
+        shared: TopicLog,
+        topic: bytes,
+        queue_id: int,
+        local_id: int,
+        index: Index | None = None,
+        *,
+        traffic: Traffic | None = None,
+    ):
         Waiter.__init__(self)
+        self.traffic = Traffic() if traffic is None else traffic
         self._shared = shared
         self.topic = topic
         self.queue_id = queue_id
@@ -125,6 +138,9 @@ class TopicQueue(Waiter):
         shared.log.wait(self)
         shared.turn.schedule()
         shared.appended += 1
+        shared.appended_bytes += message.record_size
+        self.traffic.messages += 1
+        self.traffic.bytes += message.record_size
         if message.offset < shared.lowest:
             shared.lowest = message.offset
         if self._epoch != shared.epoch:
@@ -223,6 +239,11 @@ class TopicQueue(Waiter):
         none was."""
         TimeSearch(self, self._shared, (ms, upper), done).go_on()
 
+    def units(self, offset: int, count: int, done: Callable[[Any], None]) -> None:
+        """done(up to `count` units (log offset, size, tags code) from `offset` on, of what is committed; or Exception),
+        perhaps from inside this call."""
+        list_units(self, self._shared, (max(offset, self.min_offset), count), done)
+
     def when_more(self, callback: Callable[[], None]) -> None:
         """Call it once, when something beyond max_offset was committed, or the topic is gone."""
         if self._parked is None:
@@ -244,15 +265,26 @@ class TopicQueue(Waiter):
 
 
 class Topic:
-    """A topic: its config, and its queues[0], [1], ... , each made when it is first asked for."""
+    """A topic: its config, and its queues[0], [1], ... , each made when it is first asked for.
 
-    def __init__(self, config: Any, make: Callable[[bytes, int], TopicQueue]):
+    traffic = what was put into it; readers: group -> what was given to it."""
+
+    def __init__(self, config: Any, make: Callable[[bytes, int], TopicQueue], traffic: Traffic | None = None):
+        self.traffic = Traffic() if traffic is None else traffic
+        self.readers: dict[bytes, Traffic] = {}
         self.config = config
         self.queues = TopicQueues(config, make)
 
     def configure(self, config: Any) -> None:
         """It was updated."""
         self.config = self.queues.config = config
+
+    def reader(self, group: bytes) -> Traffic:
+        """What was given to that group. The caller knows that there is such a group."""
+        found = self.readers.get(group)
+        if found is None:
+            found = self.readers[group] = Traffic()
+        return found
 
 
 class TopicQueues:

@@ -184,6 +184,30 @@ def _got_head(at: int, done: Done, result: Any) -> None:
     done(ms if ms else LookupError(f"no record at log offset {at}"))
 
 
+def list_units(queue: Any, shared: Any, asked: tuple[int, int], done: Done) -> None:
+    """See TopicQueue.units; asked = offset, count. Chunks that are not in memory are read one after the other."""
+    offset, count = asked
+    index, units = queue.index, []
+    if queue.deleted:
+        done(LookupError("the topic was deleted"))
+        return
+    for at in range(offset, min(offset + count, queue.max_offset)):
+        found = index.find(at)
+        if found == NOT_LOADED:
+
+            def loaded(error: Exception | None) -> None:
+                if error is None:
+                    list_units(queue, shared, asked, done)
+                else:
+                    done(error)
+
+            load_chunk(queue, shared, at, loaded)
+            return
+        if found == FOUND:
+            units.append((index.log_offset, index.size, index.code))
+    done(units)
+
+
 def load_chunk(queue: Any, shared: Any, offset: int, done: Callable[[Exception | None], None]) -> None:
     """Bring the chunk of that offset into memory, for a while; done(what went wrong, or None)."""
     number = offset // CHUNK_UNITS

@@ -145,8 +145,10 @@ def _one(connection: Any, frame: Any) -> None:
 
 
 def _delete(connection: Any, frame: Any) -> None:
-    clean = frame.get(b"cleanOffset") == b"true"
-    connection.broker.groups.delete(frame.text(b"groupName"), clean_offsets=clean)
+    clean, group = frame.get(b"cleanOffset") == b"true", frame.text(b"groupName")
+    connection.broker.groups.delete(group, clean_offsets=clean)
+    for topic in connection.broker.topics.all():
+        topic.readers.pop(group, None)
     answer_when_committed(connection, frame.opaque)
 
 

@@ -62,6 +62,22 @@ class LongPolling:
         for pull in waiting.pulls:
             pull.go()
 
+    def take(self, queue: Any, traffic: Any) -> list[Any]:
+        """The pulls of one group that wait for more in that queue: they wait no more. The caller answers them."""
+        waiting = self._queues.get(queue)
+        found = [pull for pull in waiting.pulls if pull.traffic is traffic] if waiting else []
+        for pull in found:
+            self._leave_bucket(pull)
+            self._leave_queue(pull)
+        return found
+
+    def _leave_queue(self, pull: Any) -> None:
+        waiting = self._queues[pull.queue]
+        del waiting.pulls[pull]
+        if not waiting.pulls:
+            waiting.queue.forget(waiting.callback)
+            del self._queues[waiting.queue]
+
     def _leave_bucket(self, pull: Any) -> None:
         self.waiting -= 1
         self._buckets[pull.bucket].pop(pull)
@@ -69,11 +85,7 @@ class LongPolling:
     def _expire(self, number: int) -> None:
         for pull in self._buckets.pop(number):
             self.waiting -= 1
-            waiting = self._queues[pull.queue]
-            del waiting.pulls[pull]
-            if not waiting.pulls:
-                waiting.queue.forget(waiting.callback)
-                del self._queues[waiting.queue]
+            self._leave_queue(pull)
             pull.time_is_up()
 
     def topic_changed(self, name: bytes) -> None:

@@ -9,6 +9,7 @@ from protocols.remoting.errors import Refused
 from protocols.remoting.fields import as_text
 
 NOT_FOUND = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"
+RESET = "Offset has been previously reset"  # its pull tells the client
 NOT_ZERO = "Not found, do not set to zero, maybe this group boot first"
 
 
@@ -56,6 +57,9 @@ def _update(connection: Any, frame: Any) -> None:
         raise Refused(Response.TOPIC_NOT_EXIST, f"Topic {as_text(topic)} not exist!")
     if not _has(found, queue_id):
         raise Refused(Response.INVALID_PARAMETER, f"Topic {as_text(topic)} has no queue {queue_id}")
+    if (group, topic, queue_id) in broker.groups.resets:
+        connection.respond(frame.opaque, Response.SUCCESS, RESET)
+        return
     broker.groups.commit(group, topic, queue_id, offset)
     connection.respond(frame.opaque, Response.SUCCESS)
 

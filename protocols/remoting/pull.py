@@ -37,6 +37,7 @@ SQL92 = "SQL92"
 SELECTED_MAX = 256  # messages whose properties are looked at for one answer
 UNREADABLE = "parse the consumer's subscription failed"
 OVERLOAD = "[OVERLOAD]system busy, start flow control for a while"
+OFFSET_RESET = "OFFSET_RESET"
 NOT_FOUND, RETRY, MOVED = Response.PULL_NOT_FOUND, Response.PULL_RETRY_IMMEDIATELY, Response.PULL_OFFSET_MOVED
 
 
@@ -59,6 +60,8 @@ class Pull:
     suspend_ms  how long it may wait; 0 = it may not
     codes     the hashes of the tags that are wanted; None = all
     selector  says by a message's properties whether it is wanted; None = as far as tags tell
+    traffic   counts what is given to its group
+    began_ms  since when it waits for the disk; 0 = it does not
     """
 
     def __init__(self, pulls: Pulls, connection: RemotingConnection, opaque: int):
@@ -69,7 +72,8 @@ class Pull:
         self.offset = self.asked = self.due_ms = 0
         self.count = MESSAGES_MAX
         self.group_flag = 0
-        self.suspend_ms = self.bucket = 0
+        self.suspend_ms = self.bucket = self.began_ms = 0
+        self.traffic = None
 
     @cython.ccall
     def go(self):
@@ -86,9 +90,12 @@ class Pull:
         elif self.offset == most:
             self._nothing("OFFSET_OVERFLOW_ONE", most, True)
         else:
+            self.began_ms = 0
             found = queue.read(self.offset, self.count, BYTES_MAX, self.codes, self.read)
             if found is not None:
                 self.read(found)
+            else:
+                self.began_ms = self.pulls.clock.tick()
 
     @cython.ccall
     def read(self, found):
@@ -100,7 +107,7 @@ class Pull:
         if self.selector is not None and records:
             records = [each for each in records if self.selector.matches(record_properties(each).get)]
         if records:
-            self.pulls.messages += len(records)
+            self._count(records, next_offset)
             self.answer(Response.SUCCESS, "FOUND", next_offset, records)
         elif self.selector is not None and next_offset < min(self.queue.max_offset, self.asked + SELECTED_MAX):
             self.offset = next_offset
@@ -112,7 +119,19 @@ class Pull:
             self.answer(RETRY, "NO_MATCHED_MESSAGE", next_offset)
 
     @cython.cfunc
+    def _count(self, records: list, next_offset: cython.longlong):
+        pulls: Pulls = self.pulls
+        pulls.messages += len(records)
+        pulls.found += 1
+        took: cython.longlong = pulls.clock.tick() - self.began_ms if self.began_ms else 0
+        if took > pulls.longest_ms:
+            pulls.longest_ms = took
+        self.traffic.give(records, took, self.queue.queue_id, next_offset)
+
+    @cython.cfunc
     def _nothing(self, status: str, next_offset: cython.longlong, may_wait: cython.bint):
+        if not self.due_ms:
+            self.pulls.missed += 1
         if may_wait and self.suspend_ms:
             if not self.pulls.polling.park(self, self.suspend_ms):
                 self.connection.respond(self.opaque, Response.SYSTEM_BUSY, OVERLOAD)
@@ -148,14 +167,17 @@ class Pull:
 @cython.final
 @cython.cclass
 class Pulls:
-    """Takes pulls of all native connections of one broker. `clients` = the members of its groups; `messages` = how many
-    were given, since start."""
+    """Takes pulls of all native connections of one broker. `clients` = the members of its groups.
+
+    Since start: messages = how many were given, found = in how many answers, missed = pulls that came when there was
+    nothing, longest_ms = the longest that one waited for the disk."""
 
     def __init__(self, broker: Any, making: Any, clients: Any):
         self._topics = broker.topics
         self._groups = broker.groups
         self._clients = clients
-        self.messages = 0
+        self.clock = broker.clock
+        self.messages = self.found = self.missed = self.longest_ms = 0
         self._making = making
         self._rules = making.rules
         self._expressions: dict[tuple, expressions.Expression] = {}
@@ -189,12 +211,24 @@ class Pulls:
         if expression.kind != expressions.TAG:
             pull.selector = self._selector(expression)
         pull.queue = pull.topic.queues[queue_id]
+        pull.traffic = pull.topic.reader(group)
         pull.offset = pull.asked = offset
         pull.group_flag = config.group_sys_flag
         pull.suspend_ms = suspend_ms if flags & SUSPEND and suspend_ms > 0 else 0
+        if self._groups.resets:
+            reset: cython.longlong = self._groups.take_reset(group, name, queue_id)
+            if reset >= 0:
+                pull.answer(MOVED, OFFSET_RESET, reset)
+                return
         if flags & COMMIT_OFFSET and commit_offset >= 0:
             self._groups.commit(group, name, queue_id, commit_offset)
         pull.go()
+
+    def reset(self, group: bytes, topic: Any, queue_id: int) -> None:
+        """Where the group goes on in that queue was said by an operator: its pulls that wait there hear it at once."""
+        for pull in self.polling.take(topic.queues[queue_id], topic.reader(group)):
+            pull.answer(MOVED, OFFSET_RESET, self._groups.offset(group, topic.config.name, queue_id))
+            self._groups.take_reset(group, topic.config.name, queue_id)
 
     def _group(self, group: bytes) -> Any:
         """The group, which may read here. Raises Refused, Forbidden."""

@@ -6,14 +6,30 @@ A queue that is not there is empty, as in RocketMQ: 0, and -1 for the time of it
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
+
+from protocols.remoting import headers
 from protocols.remoting.codes import Request, Response
+from protocols.remoting.errors import Refused
 from protocols.remoting.fields import FieldError
 from protocols.remoting.send_header import number
 
 BOUNDARIES = {None: False, b"lower": False, b"upper": True}
 NO_TIME = -1
+UNITS_MAX = 1024
+
+
+class Units(headers.Header):
+    """QUERY_CONSUME_QUEUE."""
+
+    topic: str
+    queue_id: int
+    index: int
+    count: int
+    consumer_group: str | None = None
 
 
 class QueueVerbs:
@@ -61,6 +77,35 @@ class QueueVerbs:
             return
         queue.store_ms(queue.min_offset, _answerer(connection, frame.opaque, b"timestamp"))
 
+    def units(self, connection: Any, frame: Any) -> None:
+        """QUERY_CONSUME_QUEUE: units of the queue's index from one on, at most UNITS_MAX."""
+        asked = headers.read(Units, frame)
+        topic = self._topics.find(asked.topic.encode())
+        if topic is None or not 0 <= asked.queue_id < len(topic.queues):
+            raise Refused(Response.SYSTEM_ERROR, f"{asked.queue_id}@{asked.topic} is not exist!")
+        queue = topic.queues[asked.queue_id]
+        if not queue.min_offset <= asked.index < queue.max_offset:
+            remark = f"Index {asked.index} of {asked.queue_id}@{asked.topic} is not exist!"
+            connection.respond(frame.opaque, Response.SUCCESS, remark)
+            return
+        body: dict[str, Any] = {"maxQueueIndex": queue.max_offset, "minQueueIndex": queue.min_offset}
+        if asked.consumer_group is not None:
+            members = connection.clients.consumers(asked.consumer_group.encode())
+            wanted = members.subscription(asked.topic.encode()) if members else None
+            body["subscriptionData"] = wanted
+            body["filterData"] = "null" if wanted else f"{asked.consumer_group}@{asked.topic} is not online!"
+        count = min(asked.count, UNITS_MAX)
+        queue.units(asked.index, count, partial(_answer_units, connection, frame.opaque, body))
+
+
+def _answer_units(connection: Any, opaque: int, body: dict[str, Any], found: Any) -> None:
+    if isinstance(found, Exception):
+        connection.respond(opaque, Response.SYSTEM_ERROR, f"the queue cannot be read: {found}")
+        return
+    names = "physicOffset", "physicSize", "tagsCode"
+    body["queueData"] = [dict(zip(names, unit, strict=True)) | {"eval": False} for unit in found]
+    connection.respond(opaque, Response.SUCCESS, body=msgspec.json.encode(body))
+
 
 def _answer(connection: Any, opaque: int, name: bytes, value: int) -> None:
     connection.respond(opaque, Response.SUCCESS, fields=((name, value),))
@@ -87,4 +132,5 @@ VERBS = {
     Request.GET_MIN_OFFSET: _verb(QueueVerbs.min_offset),
     Request.SEARCH_OFFSET_BY_TIMESTAMP: _verb(QueueVerbs.search),
     Request.GET_EARLIEST_MSG_STORETIME: _verb(QueueVerbs.earliest),
+    Request.QUERY_CONSUME_QUEUE: _verb(QueueVerbs.units),
 }

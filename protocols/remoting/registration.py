@@ -9,7 +9,7 @@ Source: RocketMQ's BrokerOuterAPI, whose forms these are; it sends all topics ev
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from core.state.records import TopicConfig
 from protocols.remoting.codes import Request, Response
 from protocols.remoting.frame_writer import FrameWriter
+from protocols.remoting.rules import INHERIT, READ, WRITE
 
 JSON = 0
 CRC_BITS = 0x7FFFFFFF
@@ -32,11 +33,13 @@ class Identity(NamedTuple):
 
 
 class Registrar:
-    """Makes the requests to one name server, and knows what its answers ask for. topics: the broker's."""
+    """Makes the requests to one name server, and knows what its answers ask for. topics: the broker's; permission() =
+    what the broker permits of what its topics do, as bits."""
 
-    def __init__(self, identity: Identity, topics: Any):
+    def __init__(self, identity: Identity, topics: Any, permission: Callable[[], int] = lambda: READ | WRITE):
         self.identity = identity
         self._topics = topics
+        self._permission = permission
         self._writer = FrameWriter()
         self._opaque = 0
         self._asked = -1  # the opaque of the last QUERY_DATA_VERSION
@@ -72,10 +75,11 @@ class Registrar:
         return {"counter": version.counter, "stateVersion": 0, "timestamp": version.ms}
 
     def _register(self, configs: Iterable[TopicConfig]) -> bytes:
+        permission = self._permission() | INHERIT
         wrapper = {
             "dataVersion": self._version(),
             "mappingDataVersion": {"counter": 0, "stateVersion": 0, "timestamp": 0},
-            "topicConfigTable": {config.name.decode(): topic_row(config) for config in configs},
+            "topicConfigTable": {config.name.decode(): topic_row(config, permission) for config in configs},
             "topicQueueMappingDetailMap": {},
             "topicQueueMappingInfoMap": {},
         }
@@ -94,12 +98,12 @@ class Registrar:
         return self._writer.end(len(body)) + body
 
 
-def topic_row(config: TopicConfig) -> dict[str, Any]:
+def topic_row(config: TopicConfig, permission: int) -> dict[str, Any]:
     """RocketMQ's TopicConfig."""
     return {
         "attributes": config.attributes,
         "order": config.order,
-        "perm": config.perm,
+        "perm": config.perm & permission,
         "readQueueNums": config.read_queues,
         "topicFilterType": config.filter_type,
         "topicName": config.name.decode(),

@@ -20,7 +20,8 @@ class Remoting:
     now()    monotonic seconds
     verbs    request code -> verb (verbs.py)
     clients  the members of all groups; locks = their leases of queues
-    sends, pulls, topics, queues, sending_back, delivering, status    made by serving.py, once the broker has started
+    sends, pulls, topics, queues, sending_back, delivering, status, statistics, consumption, resetting,
+    configuring    made by serving.py, once the broker has started
     """
 
     def __init__(self, broker: Any, verbs: dict[int, Any] | None = None):
@@ -33,7 +34,8 @@ class Remoting:
         self.clients = Clients(ClientPorts(self.now, broker.schedule.at, lambda: broker.clock.ms))
         self.locks = Locks(self.now)
         self.sends = self.pulls = self.topics = self.queues = self.sending_back = self.delivering = nothing
-        self.status = nothing
+        self.status = self.statistics = self.consumption = self.resetting = nothing
+        self.configuring = nothing
         self._opaque = 0
 
     def next_opaque(self) -> int:

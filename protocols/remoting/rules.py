@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 READ, WRITE, INHERIT = 4, 2, 1  # bits of permissions
 BODY_BYTES_MAX = 4 << 20
 PARKED_MAX = 100_000
 
 
-class Rules(NamedTuple):
-    """cluster, broker, region     brokerClusterName, brokerName, regionId
+@dataclass
+class Rules:
+    """Some of them change while the broker runs: who keeps one of them is told (Sends.configure).
+
+    cluster, broker, region     brokerClusterName, brokerName, regionId
     store_host                   brokerIP1 and listenPort as records have them: message ids lead there
     address                      the same for people
     permission                   brokerPermission
@@ -18,6 +21,7 @@ class Rules(NamedTuple):
     body_bytes_max               maxMessageSize
     trace_on                     traceOn: clients write traces of what they send and consume
     property_filter              enablePropertyFilter: subscriptions may be SQL92 (RocketMQ's default is false)
+    server_side_reset            useServerSideResetOffset: the broker says where a group goes on that is sent elsewhere
     parked_max                   pulls that wait for messages: RocketMQ's pullThreadPoolQueueCapacity
     """
 
@@ -32,4 +36,10 @@ class Rules(NamedTuple):
     body_bytes_max: int = BODY_BYTES_MAX
     trace_on: bool = True
     property_filter: bool = True
+    server_side_reset: bool = True
     parked_max: int = PARKED_MAX
+
+    @property
+    def place(self) -> str:
+        """Where it is reached, as people write it."""
+        return f"{self.address}:{int.from_bytes(self.store_host[-4:])}"

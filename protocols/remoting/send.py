@@ -117,27 +117,27 @@ class Sends(Waiter):
     def __init__(self, broker: Any, rules: Any, making: Any, ids: Any):
         Waiter.__init__(self)
         self._topics = broker.topics
-        self._flow = broker.flow
-        self._log = broker.log
-        self._making = making
-        self._ids = ids
+        self._flow, self._log = broker.flow, broker.log
+        self._making, self._ids = making, ids
         self._header = SendHeader()
         self._properties = Properties()
         self._batch = Batch()
-        self._body_max = rules.body_bytes_max
-        self._writable = rules.permission & WRITE != 0
         self._store_host = rules.store_host
         self._host_hex = rules.store_host.hex().upper().encode()
         self._region = rules.region.encode()
+        self.configure(rules)
+        self._born_hosts: dict[tuple, bytes] = {}
+        self._objects: list = [None] * (OBJECTS * RING)
+        self._numbers = self._memory = array("q", bytes(8 * NUMBERS * RING))
+        self._size = RING
+        self._first = self._next = self._rotation = 0
+
+    def configure(self, rules: Any) -> None:
+        """What of the rules may change."""
+        self._body_max, self._writable = rules.body_bytes_max, rules.permission & WRITE != 0
         self._trace = b"true" if rules.trace_on else b"false"
         self._added = entry(b"MSG_REGION", self._region) + entry(b"TRACE_ON", self._trace)
         self._added += entry(b"CLUSTER", rules.cluster.encode())
-        self._born_hosts: dict[tuple, bytes] = {}
-        self._objects: list = [None] * (OBJECTS * RING)
-        self._memory = array("q", bytes(8 * NUMBERS * RING))
-        self._numbers = self._memory
-        self._size = RING
-        self._first = self._next = self._rotation = 0
 
     # --- requests
 

@@ -87,6 +87,9 @@ class SendingBack:
     def _store(self, asked: Asked, was: Native) -> None:
         """The message once more, with what tells where it came from."""
         said = properties.as_dict(was.properties)
+        came_from = self._topics.find(said.get(b"RETRY_TOPIC", was.topic))
+        if came_from is not None:
+            came_from.reader(asked.group).sent_back += 1
         text = was.properties
         if b"RETRY_TOPIC" not in said:
             text = properties.put(text, b"RETRY_TOPIC", was.topic)

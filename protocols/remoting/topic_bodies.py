@@ -75,10 +75,11 @@ def queue_key(broker: str, name: bytes, queue_id: int) -> bytes:
     return msgspec.json.encode({"brokerName": broker, "queueId": queue_id, "topic": name.decode()})
 
 
-def topic_stats(rows: Iterable[tuple[bytes, int, int, int]]) -> bytes:
-    """TopicStatsTable of (queue_key, time of the last message, first offset, next offset)."""
-    table = (
-        b'%b:{"lastUpdateTimestamp":%d,"maxOffset":%d,"minOffset":%d}' % (key, last_ms, most, least)
-        for key, last_ms, least, most in rows
-    )
-    return b'{"offsetTable":{%b},"topicPutTps":0.0}' % b",".join(table)
+def bounds(key: bytes, least: int, most: int, last_ms: int) -> bytes:
+    """TopicOffset of a queue_key: its first and its next offset, and when its last message was stored."""
+    return b'%b:{"lastUpdateTimestamp":%d,"maxOffset":%d,"minOffset":%d}' % (key, last_ms, most, least)
+
+
+def topic_stats(rows: Iterable[bytes], put_tps: float) -> bytes:
+    """TopicStatsTable of bounds()."""
+    return b'{"offsetTable":{%b},"topicPutTps":%b}' % (b",".join(rows), msgspec.json.encode(put_tps))

@@ -5,7 +5,8 @@ What was made or deleted is answered when the log has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from protocols.remoting import attributes, headers, names, system_topics, topic_
 from protocols.remoting.codes import Request, Response
 from protocols.remoting.errors import Refused
 from protocols.remoting.fastjson import decode
+from protocols.remoting.gathering import Gathering, Step, store_ms
 from protocols.remoting.rules import Rules
 from protocols.remoting.topic_bodies import DataVersion
 
@@ -52,12 +54,12 @@ class AllTopics(headers.Header):
 
 
 class TopicVerbs:
-    """`forget(topic)` is told of a topic that is deleted: groups drop their offsets in it."""
+    """`forget(topic)` is told of a topic that is deleted: groups drop their offsets in it. rules: see Rules."""
 
     def __init__(self, broker: Any, rules: Rules):
         self._topics = broker.topics
         self._log = broker.log
-        self._rules = rules
+        self.rules = rules
         self.forget: Callable[[bytes], None] = lambda topic: None
 
     def create(self, connection: Any, frame: Any) -> None:
@@ -116,7 +118,7 @@ class TopicVerbs:
 
     def _check_name(self, name: bytes) -> None:
         refusal = names.topic_refusal(name)
-        own = (self._rules.cluster.encode(), self._rules.broker.encode())
+        own = (self.rules.cluster.encode(), self.rules.broker.encode())
         if not refusal and (names.is_system_topic(name) or name in own):
             refusal = f"The topic[{name.decode()}] is conflict with system topic."
         if refusal:
@@ -170,7 +172,7 @@ class TopicVerbs:
 
     def show_system(self, connection: Any, frame: Any) -> None:
         """GET_SYSTEM_TOPIC_LIST_FROM_BROKER."""
-        own = {config.name for config in system_topics.configs(self._rules)} | names.SYSTEM_TOPICS
+        own = {config.name for config in system_topics.configs(self.rules)} | names.SYSTEM_TOPICS
         connection.respond(frame.opaque, 0, body=topic_bodies.topic_list(sorted(own)))
 
     def show_stats(self, connection: Any, frame: Any) -> None:
@@ -179,40 +181,26 @@ class TopicVerbs:
         topic = self._topics.find(name)
         if topic is None:
             raise Refused(Response.TOPIC_NOT_EXIST, f"topic[{name.decode()}] not exist")
-        Stats(connection, frame.opaque, topic, self._rules.broker)
+        rows: list[bytes] = []
+        put_tps = connection.remoting.statistics.put_tps(topic)
+
+        def steps() -> Iterator[Step]:
+            for queue_id in range(max(topic.config.read_queues, topic.config.write_queues)):
+                queue = topic.queues[queue_id]
+                key = topic_bodies.queue_key(self.rules.broker, name, queue_id)
+                add = partial(_add_bounds, rows, key, queue.min_offset, queue.max_offset)
+                yield store_ms(queue, queue.max_offset - 1, add)
+
+        ended = partial(_answer_stats, connection, frame.opaque, rows, put_tps)
+        Gathering(connection.broker, steps(), ended).start()
 
 
-class Stats:
-    """Gathers what GET_TOPIC_STATS_INFO asks for: the time of a message may have to be read from the disk."""
+def _add_bounds(rows: list[bytes], key: bytes, least: int, most: int, last_ms: int) -> None:
+    rows.append(topic_bodies.bounds(key, least, most, last_ms))
 
-    def __init__(self, connection: Any, opaque: int, topic: Any, broker: str):
-        self._connection = connection
-        self._opaque = opaque
-        count = max(topic.config.read_queues, topic.config.write_queues)
-        self._rows: list[list[Any]] = []
-        self._missing = 1  # until all are asked for
-        for queue_id in range(count):
-            queue = topic.queues[queue_id]
-            key = topic_bodies.queue_key(broker, topic.config.name, queue_id)
-            row = [key, 0, queue.min_offset, queue.max_offset]
-            self._rows.append(row)
-            if queue.max_offset > queue.min_offset:
-                self._missing += 1
-                queue.store_ms(queue.max_offset - 1, self._taker(row))
-        self._taken()
 
-    def _taker(self, row: list[Any]) -> Callable[[Any], None]:
-        def take(found: Any) -> None:
-            if not isinstance(found, Exception):
-                row[1] = found
-            self._taken()
-
-        return take
-
-    def _taken(self) -> None:
-        self._missing -= 1
-        if not self._missing:
-            self._connection.respond(self._opaque, 0, body=topic_bodies.topic_stats(map(tuple, self._rows)))
+def _answer_stats(connection: Any, opaque: int, rows: list[bytes], put_tps: float) -> None:
+    connection.respond(opaque, 0, body=topic_bodies.topic_stats(rows, put_tps))
 
 
 def _verb(method: Callable[[TopicVerbs, Any, Any], None]) -> Callable[[Any, Any], None]:

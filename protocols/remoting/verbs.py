@@ -11,15 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocols.remoting import (
+    configuring,
+    consumption,
     groups,
     heartbeat,
     offsets,
+    passing_on,
     pull,
     queue_verbs,
+    resetting,
     send,
     sending_back,
+    statistics,
     status,
     topic_verbs,
+    upkeep,
     viewing,
 )
 
@@ -28,6 +34,8 @@ Verb = Callable[[Any, Any], None]
 FAMILIES: tuple[Mapping[Any, Verb], ...] = (
     *(groups.VERBS, heartbeat.VERBS, offsets.VERBS, send.VERBS, pull.VERBS, sending_back.VERBS),
     *(topic_verbs.VERBS, queue_verbs.VERBS, viewing.VERBS, status.VERBS),
+    *(statistics.VERBS, consumption.VERBS, resetting.VERBS, passing_on.VERBS, upkeep.VERBS),
+    configuring.VERBS,
 )
 
 

@@ -155,8 +155,10 @@ def test_a_brokers_configuration_is_read_and_changed(broker, run):
         async with Admin(broker.name_server) as admin:
             (address, *_) = await admin.masters()
             assert (await admin.broker_config(address))["brokerName"]
-            await admin.update_broker_config(address, {"commitIntervalCommitLog": 201})
-            assert (await admin.broker_config(address))["commitIntervalCommitLog"] == "201"
+            before = (await admin.broker_config(address))["defaultTopicQueueNums"]
+            await admin.update_broker_config(address, {"defaultTopicQueueNums": 9})
+            assert (await admin.broker_config(address))["defaultTopicQueueNums"] == "9"
+            await admin.update_broker_config(address, {"defaultTopicQueueNums": before})
             assert int((await admin.runtime_info(address))["bootTimestamp"]) > 0
             with pytest.raises(BrokerError, match="stats"):
                 await admin.broker_stats(address, "TOPIC_PUT_NUMS", "nobody's")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from core.config import Config
 from core.flow import Flow
 from core.native import SCHEDULE_TOPIC, tags_code
+from core.queue.traffic import Traffic
 from core.schedule import Schedule
 from core.state.records import GroupFact, TopicConfig
 from protocols.remoting import pull, queue_verbs, send, sending_back, system_topics, topic_verbs
@@ -13,6 +14,7 @@ from protocols.remoting.making import Making
 from protocols.remoting.message_ids import UniqueIds
 from protocols.remoting.remoting import Remoting
 from protocols.remoting.rules import Rules
+from protocols.remoting.statistics import Statistics
 from protocols.remoting.verbs import table
 from tests.core.queue.bench import Bench
 from tests.protocols.remoting.world import Client
@@ -79,7 +81,7 @@ class Queue:
             callback()
 
     def store_ms(self, offset, done):
-        done(self.messages[offset].store_ms)
+        done(self.messages[offset].store_ms if 0 <= offset < len(self.messages) else LookupError(offset))
 
     def offset_at(self, ms, upper, done):
         done((ms, upper))
@@ -110,7 +112,8 @@ class Topics:
     def put(self, config):
         there = self.table.get(config.name)
         if there is None:
-            there = self.table[config.name] = SimpleNamespace(config=config)
+            there = self.table[config.name] = SimpleNamespace(config=config, traffic=Traffic(), readers={})
+            there.reader = lambda group: there.readers.setdefault(group, Traffic())
             there.queues = Queues(there)
         there.config = config
         self._fact(config.name)
@@ -149,6 +152,7 @@ class Groups:
     def __init__(self):
         self.table = {}
         self.offsets = {}
+        self.resets = {}
         self.auto = True
 
     def use(self, name, system=False):
@@ -161,6 +165,9 @@ class Groups:
 
     def offset(self, group, topic, queue_id):
         return self.offsets.get((group, topic, queue_id), -1)
+
+    def take_reset(self, group, topic, queue_id):
+        return self.resets.pop((group, topic, queue_id), -1)
 
 
 class Members:
@@ -198,6 +205,7 @@ class NativeWorld(Bench):
         self.remoting.sends = send.Sends(self, self.rules, self.making, ids)
         self.remoting.pulls = pull.Pulls(self, self.making, self.members)
         self.remoting.topics = topic_verbs.TopicVerbs(self, self.rules)
+        self.remoting.statistics = Statistics(self, self.remoting.pulls, self.rules.cluster)
         self.remoting.queues = queue_verbs.QueueVerbs(self.topics)
         self.remoting.clients = self.members
         system_topics.ensure(self.topics, self.rules)

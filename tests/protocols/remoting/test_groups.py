@@ -37,7 +37,7 @@ def topic(*queues, write=None):
 def world():
     made = BrokerWorld().boot()
     made.topics = {}
-    made.broker.topics = SimpleNamespace(find=made.topics.get)
+    made.broker.topics = SimpleNamespace(find=made.topics.get, all=lambda: [])
     made.remoting = Remoting(made.broker, table((groups.VERBS, offsets.VERBS)))
     return made
 

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from protocols.remoting import status
-from protocols.remoting.status import SAMPLE_SECONDS, Status
+from protocols.remoting.status import SAMPLE_SECONDS, Status, size_text
 
 NOON_MS = 1_800_000_000_000 // 86_400_000 * 86_400_000 + 43_200_000
 
@@ -15,13 +14,16 @@ class World:
 
     def __init__(self):
         self.clock = SimpleNamespace(ms=NOON_MS, day=lambda: self.clock.ms // 86_400_000)
-        self.topics = SimpleNamespace(messages=0)
-        self.log = SimpleNamespace(committed=5000, pending_bytes=70)
-        self.retention = SimpleNamespace(first=1024, keeper=SimpleNamespace(used_ratio=0.25))
+        self.topics = SimpleNamespace(messages=0, stored_bytes=0, find=lambda name: None)
+        engine = SimpleNamespace(read=lambda at, size, done: self.reads.append((at, size, done)))
+        self.reads = []
+        self.log = SimpleNamespace(committed=5000, pending_bytes=70, engine=engine)
+        keeper = SimpleNamespace(used_ratio=0.25, total=400 << 30, free=300 << 30)
+        self.retention = SimpleNamespace(first=1024, keeper=keeper)
         self.schedule = SimpleNamespace(at=lambda ms, callback: self.timers.append((ms, callback)))
-        self.pulls = SimpleNamespace(messages=0)
+        self.pulls = SimpleNamespace(messages=0, found=0, missed=0, longest_ms=7)
         self.timers = []
-        self.status = Status(self, self.pulls, lambda: {"b": True, "a": 1, "c": "x y"})
+        self.status = Status(self, self.pulls, "/data/commitlog")
         self.status.start()
 
     def run(self, seconds, puts=0, gets=0):
@@ -83,14 +85,59 @@ def test_the_log_the_disk_and_the_time_since_the_start_are_told(world):
     assert (told["commitLogMinOffset"], told["commitLogMaxOffset"]) == ("1024", "5000")
     assert told["commitLogDiskRatio"] == "0.25" and told["remainHowManyDataToFlush"] == "70 B"
     assert told["brokerActive"] == "true" and told["brokerVersionDesc"] == "V5_3_3"
+    assert told["commitLogDiskRatio_/data/commitlog"] == told["consumeQueueDiskRatio"] == "0.25"
+    assert told["commitLogDirCapacity"] == "Total : 400.0 GiB, Free : 300.0 GiB."
 
 
-def test_the_configuration_is_lines_of_keys_and_values(world):
-    answered = []
-    connection = SimpleNamespace(
-        respond=lambda opaque, code, fields, body: answered.append((opaque, code, fields, body)),
-        remoting=SimpleNamespace(status=world.status),
-    )
-    status.show_config(connection, SimpleNamespace(opaque=7))
-    version = b'{"counter":0,"stateVersion":0,"timestamp":%d}' % NOON_MS
-    assert answered == [(7, 0, ((b"version", version),), b"a=1\nb=true\nc=x y\n")]
+def test_pulls_that_found_some_and_those_that_did_not_have_rates_of_their_own(world):
+    world.run(600)
+    world.pulls.found, world.pulls.missed = 60, 30
+    world.run(10)
+    told = world.told()
+    assert rates(told["getFoundTps"])[:2] == pytest.approx([60 / 10, 60 / 60])
+    assert rates(told["getMissTps"])[0] == pytest.approx(3) and rates(told["getTotalTps"])[0] == pytest.approx(9)
+    assert told["getMessageEntireTimeMax"] == "7"
+
+
+def test_when_the_first_record_was_stored_is_read_once_and_again_when_it_went(world):
+    record = bytearray(76)
+    record[4:8], record[28:36] = (0xDAA320A7).to_bytes(4), (1024).to_bytes(8)
+    record[56:64] = (NOON_MS - 5000).to_bytes(8)
+    ((at, size, done),) = world.reads
+    assert (at, size) == (1024, 76) and world.told()["earliestMessageTimeStamp"] == str(NOON_MS)
+    done(bytes(record))
+    world.run(30)
+    assert world.told()["earliestMessageTimeStamp"] == str(NOON_MS - 5000) and len(world.reads) == 1
+    world.retention.first = 2048
+    world.run(10)
+    assert [each[0] for each in world.reads] == [1024, 2048]
+
+
+def test_all_that_rocketmq_tells_is_there_since_exporters_give_up_where_something_is_missing(world):
+    """The keys of a broker of 5.3.3, but for those of delay levels, which it has only of those in use."""
+    keys = """
+        EndTransactionQueueSize EndTransactionThreadPoolQueueCapacity ackThreadPoolQueueCapacity
+        ackThreadPoolQueueHeadWaitTimeMills ackThreadPoolQueueSize bootTimestamp brokerActive brokerVersion
+        brokerVersionDesc commitLogDirCapacity commitLogDiskRatio commitLogDiskRatio_/data/commitlog
+        commitLogMaxOffset commitLogMinOffset consumeQueueDiskRatio dispatchBehindBytes dispatchMaxBuffer
+        earliestMessageTimeStamp getFoundTps getMessageEntireTimeMax getMissTps getTotalTps getTransferredTps
+        litePullThreadPoolQueueCapacity litePullThreadPoolQueueHeadWaitTimeMills litePullThreadPoolQueueSize
+        msgGetTotalTodayMorning msgGetTotalTodayNow msgGetTotalYesterdayMorning msgPutTotalTodayMorning
+        msgPutTotalTodayNow msgPutTotalYesterdayMorning pageCacheLockTimeMills pullThreadPoolQueueCapacity
+        pullThreadPoolQueueHeadWaitTimeMills pullThreadPoolQueueSize putLatency99 putLatency999
+        putMessageAverageSize putMessageDistributeTime putMessageEntireTimeMax putMessageFailedTimes
+        putMessageSizeTotal putMessageTimesTotal putTps queryThreadPoolQueueCapacity
+        queryThreadPoolQueueHeadWaitTimeMills queryThreadPoolQueueSize remainHowManyDataToFlush
+        remainTransientStoreBufferNumbs runtime sendThreadPoolQueueCapacity sendThreadPoolQueueHeadWaitTimeMills
+        sendThreadPoolQueueSize startAcceptSendRequestTimeStamp timerCongestNum timerDequeueTps timerEnqueueTps
+        timerOffsetBehind timerReadBehind
+    """
+    assert sorted(world.told()) == sorted(keys.split())
+    assert world.told()["putMessageDistributeTime"].startswith("[<=0ms]:0 [0~10ms]:0 ")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (1 << 61, "2.0 EiB")]
+)
+def test_sizes_are_written_as_rocketmq_does(size, text):
+    assert size_text(size) == text
