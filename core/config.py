@@ -137,7 +137,7 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     delete_when: str = ""
     disk_clean_percent: int = 75
     disk_force_percent: int = 85
-    key_blocks: bool = False
+    key_blocks: bool = True
 
     def __post_init__(self) -> None:
         bounds = {

@@ -23,6 +23,7 @@ MAPPED = {
     "deleteWhen": "log.delete_when",
     "diskMaxUsedSpaceRatio": "log.disk_clean_percent",
     "diskSpaceCleanForciblyRatio": "log.disk_force_percent",
+    "messageIndexEnable": "log.key_blocks",
 }
 IMPORTANT = ("namesrvAddr", "brokerIP1", "brokerPermission", "defaultTopicQueueNums", "autoCreateTopicEnable")
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 HEAD = struct.Struct("<8sQQQ")
 HEAD_BYTES = HEAD.size + 4
-MAGIC = b"MQKEYS1\n"
+MAGIC = b"MQKEYS2\n"  # 2: the keys of native messages are among them
 WINDOW = 1024  # hashes read at once
 NAME_DIGITS = 20
 
@@ -64,19 +64,19 @@ class KeyFiles:
         os.replace(unfinished, path)
         return Block(begin, end, len(entries) // 2)
 
-    def search(self, block: Block, wanted: int, most: int) -> list[int]:
-        """The log offsets that a block has for a hash, at most so many. Raises OSError."""
+    def search(self, block: Block, wanted: int) -> list[int]:
+        """The log offsets that a block has for a hash, ascending. Raises OSError."""
         fd = os.open(self._path(block.begin), os.O_RDONLY | os.O_CLOEXEC)
         try:
             first = _lower_bound(fd, block.keys, wanted)
             count = 0
-            while count < most and count < block.keys - first:
+            while count < block.keys - first:
                 hashes = _read(fd, first + count, min(WINDOW, block.keys - first - count))
                 same = hashes.count(wanted)  # they lie together, from the first on
                 count += same
                 if same < len(hashes):
                     break
-            return list(_read(fd, block.keys + first, min(count, most)))
+            return list(_read(fd, block.keys + first, count))
         finally:
             os.close(fd)
 

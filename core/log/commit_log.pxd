@@ -1,6 +1,7 @@
 from core.clock cimport Clock
 from core.log.encoder cimport Encoder
 from core.log.filling cimport Batch, Filling
+from core.log.key_table cimport KeyTable
 from core.log.native_encoder cimport NativeEncoder
 from core.log.record cimport RecordWriter
 from core.log.tail cimport Tail
@@ -27,6 +28,7 @@ cdef class CommitLog:
     cdef long long _segment_end, _joined_at, _own_end
     cdef Batch _in_flight
     cdef public Turn turn
+    cdef public KeyTable keys
     cdef bint _follows
     cdef readonly bint together
     cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count, bint moved=*) except? -1

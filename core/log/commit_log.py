@@ -63,6 +63,7 @@ class CommitLog:
     appended, committed   offsets, as batch_offset: where the last batch began. batch_no = the number of the one filling
     records               appended since start, marks aside
     tail                  the newest messages, as append_store() and append_native() bring them
+    keys                  a KeyTable, which notes each message's; None = nothing does
     turn                  runs when a batch is through: what it released leaves at once, and what waits is submitted;
                           None = nothing runs, and it is submitted at once
     """
@@ -97,7 +98,7 @@ class CommitLog:
         self.batch_no = self.batches = self.records = 0
         self._waiters = []
         self._closed, self._marked, self._callbacks = deque(), deque(), deque()
-        self._in_flight = self.turn = None
+        self._in_flight = self.turn = self.keys = None
         self._joined_at = self._own_end = 0
         self._done_callback, self._release_callback = self._done, self._release
         self.together = self._follows = False
@@ -121,6 +122,8 @@ class CommitLog:
         message.record_size = size
         message.store_ms = self._clock.ms
         self.tail.add(message)
+        if self.keys is not None:
+            self.keys.note_stored(message)
         if count > PLACES_MAX:
             joined: cython.bint = self.together
             self.together = True  # its links stay in its batch
@@ -148,6 +151,8 @@ class CommitLog:
         message.record_size = size
         message.store_ms = encoder.store_ms
         self.tail.add_record(record, encoder.offset)
+        if self.keys is not None:
+            self.keys.note_native(message)
         return encoder.offset
 
     @cython.ccall

@@ -1,9 +1,10 @@
 """Finding messages by a key: per 64 MiB of log one sorted block of (hash of a key, log offset), for the rest a table.
 
-    first ──► blocks, in files ──► table, in memory, up to `covered` ──► what a query looks through itself ──► committed
+    first ──► blocks, in files ──► table, in memory, of what was read ──► start ──► table of what is appended ──► end
 
-Reader threads do all of it, from what the log holds already: publishing costs nothing. What no block covers, because it
-could not be written or was deleted, is looked through, too. Retention takes blocks with their segments.
+What is appended is noted while it is (key_table.py). Only what was there at the start and no block covers is read, by
+reader threads: the last piece, whose table went with the process, and blocks that are missing. What could not be
+written is looked through by each query. Retention takes blocks with their segments.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from core.log.key_sieve import Keys, KeySieve, key_hash, search_entries, sort_entries
+from core.log.key_search import ALWAYS, PIECE_BYTES, Candidate, Known, Search, Span
+from core.log.key_sieve import Keys, KeySieve, sort_entries
+from core.log.key_table import KeyTable
+from core.log.keys import key_hash
 from core.log.view import BLANK, CUT_SHORT
 
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 64 << 20
-PIECE_BYTES = 4 << 20  # looked through at once
+PAIRS_MAX = 1 << 20  # in memory, 16 MiB: a block ends with them, however little of the log they are of
 PAUSE_MS = 10  # between two pieces: the disk is others', too
-CANDIDATES_MAX = 1024  # records with the hash that is looked for, the newest of them
 OFFSET_MAX = (1 << 63) - 1
-HEAD_BYTES, BORN_MS_AT, STORE_MS_AT = 64, 40, 56  # of a record
+
+Tables = list[Any]  # arrays of flat pairs
 
 
 class Ports(NamedTuple):
@@ -41,29 +45,25 @@ class Ports(NamedTuple):
     files: Any
 
 
-class Candidate(NamedTuple):
-    """A record that has the hash of a key: where it lies, its bytes, and whether it is a copy that retention made."""
-
-    log_offset: int
-    size: int
-    copied: bool
-
-
 class KeyBlocks:
-    """follow() as the log grows, find() at any time. make_reader() makes a KeyReader; covered: up to where the keys are
-    known; blocks: those in files, by where they begin."""
+    """follow() as the log grows, find() at any time. make_reader() makes a KeyReader; blocks: those in files, by where
+    they begin; noted: a KeyTable of what is appended, or None without files."""
 
     def __init__(self, ports: Ports, make_reader: Callable[[], Any]):
         self._ports = ports
         self._make_reader = make_reader
         self._sieve = KeySieve(make_reader())
         self._wanted = PIECE_BYTES
-        self._table: list[array[int]] = []
-        self._writing: dict[int, tuple[int, array[int]]] = {}  # begin -> (end, entries) of what is on its way to a file
-        self.busy = self.closed = False
+        self._table: Tables = []  # of what was read from _table_from up to _covered
+        self._writing: dict[int, tuple[int, Tables]] = {}  # begin -> (end, pairs) of what is on its way to a file
+        self._busy = self.closed = False
         self.blocks: list[Any] = [] if ports.files is None else self._open()
-        self.covered = self._table_from = ports.first()
+        self._covered = self._table_from = ports.first()
+        self._start = self._noted_from = ports.log.appended
         self.read_bytes = self.failed = 0
+        self.noted: Any = None
+        if ports.files is not None:
+            self.noted = ports.log.keys = KeyTable(make_reader())
 
     def _open(self) -> list[Any]:
         """The blocks there are. What lies behind the log's end was lost with it (ASYNC_FLUSH), and is written anew."""
@@ -77,67 +77,94 @@ class KeyBlocks:
         return [block for block in blocks if block.end <= committed]
 
     def follow(self) -> int:
-        """Look through what is committed by now; returns the log offset from which on it is worth to ask again."""
+        """Keep what was noted in a block when there is enough of it, and read what was there before; returns the log
+        offset from which on it is worth to ask again."""
         log, first = self._ports.log, self._ports.first()
-        if self._ports.files is None or self.closed:
+        if self.noted is None or self.closed:
             return OFFSET_MAX
-        if self.covered < first:
+        if self._covered < first:
             self._restart(first)
         if self.blocks and self.blocks[0].end <= first:
             gone = [block for block in self.blocks if block.end <= first]
             self.blocks = [block for block in self.blocks if block.end > first]
             self._ports.submit(partial(self._ports.files.remove, gone), self._removed)
-        if not self.busy:
+        begin = self._table_from if self._joined() else self._noted_from
+        if log.appended - begin >= BLOCK_BYTES or self.noted.count >= PAIRS_MAX:
+            self._end_noted()
+        if not self._busy:
             self._next_piece()
-        return int((log.appended if self.busy else self.covered) + PIECE_BYTES)  # not busy: when it is committed
+        return int(log.appended + PIECE_BYTES)
 
     def _restart(self, at: int) -> None:
-        """Go on there, where a record begins."""
-        self.covered = self._table_from = at
+        """Go on reading there, where a record begins."""
+        self._covered = self._table_from = at
         self._table = []
 
     def _removed(self, result: Any) -> None:
         if isinstance(result, Exception):
             logger.warning("key blocks cannot be deleted", extra={"error": str(result)})
 
+    # -- what is appended
+
+    def _joined(self) -> bool:
+        """Whether what was read ends where what is noted begins."""
+        return self._covered >= self._start == self._noted_from
+
+    def _end_noted(self) -> None:
+        """A block of what was noted, and of what was read before it."""
+        begin, end, pairs = self._noted_from, int(self._ports.log.appended), self.noted.take()
+        if self._joined():
+            begin, pairs = min(begin, self._table_from), [*self._table, *pairs]
+            self._restart(end)
+        self._noted_from = end
+        self._write(begin, end, pairs)
+
+    # -- what was there at the start
+
     def _next_piece(self) -> None:
-        """Skip what blocks cover; look through what follows it, if that is worth it."""
+        """Skip what blocks cover, and read what follows it."""
         log = self._ports.log
-        self.busy = False
-        at = self.covered
-        for block in self.blocks:
-            if block.begin <= at < block.end and not self._table:
-                self._restart(block.end)
-                at = block.end
-        edge = self._edge()
+        self._busy = False
+        known = [*((block.begin, block.end) for block in self.blocks), *self._begins_and_ends()]
+        at = self._covered
+        for begin, end in sorted(known):
+            if begin <= at < end and not self._table:
+                self._restart(end)
+                at = end
         segment_end = at - at % log.segment_bytes + log.segment_bytes
-        size = min(self._wanted, segment_end - at, log.committed - at)
+        size = min(self._wanted, segment_end - at, self._start - at)
         if self._wanted == PIECE_BYTES:
-            size = min(size, edge - at)
-            if size < min(PIECE_BYTES, edge - at, segment_end - at):
-                return  # it waits until there is more
+            size = min(size, self._edge() - at)
         if size > 0 and not self.closed:
-            self.busy = True
+            self._busy = True
             self.read_bytes += size
             self._ports.submit(partial(_look, self._ports.read, self._sieve, at, size), self._looked)
 
+    def _begins_and_ends(self) -> list[tuple[int, int]]:
+        return [(begin, end) for begin, (end, _) in self._writing.items()]
+
     def _edge(self) -> int:
-        """Where the block that fills ends at the latest: the next one there is begins, or its piece of the log ends."""
+        """Where the block of what is read ends at the latest: the next one there is begins, or its piece of the log
+        ends."""
         edge = self._table_from - self._table_from % BLOCK_BYTES + BLOCK_BYTES
-        return min([edge, *(block.begin for block in self.blocks if block.begin > self._table_from)])
+        begins = [*(block.begin for block in self.blocks), *self._writing]
+        return min([edge, *(begin for begin in begins if begin > self._table_from)])
 
     def _looked(self, result: Keys | Exception) -> None:
         if self.closed:
             return
-        if isinstance(result, Keys) and result.start == self.covered:
+        if isinstance(result, Keys) and result.start == self._covered:
             self._take(result)
-        elif isinstance(result, Exception) and self.covered >= self._ports.first():
+        elif isinstance(result, Exception) and self._covered >= self._ports.first():
             self._leave_out(str(result))
         else:
-            self.busy = False  # its segment has gone: follow() sees to it
+            self._busy = False  # its segment has gone: follow() sees to it
             return
-        if self.covered >= self._edge():
-            self._end_block()
+        enough = sum(map(len, self._table)) >= 2 * PAIRS_MAX
+        if (self._covered >= self._edge() or enough) and self._covered > self._table_from:
+            begin, end, pairs = self._table_from, self._covered, self._table
+            self._restart(end)
+            self._write(begin, end, pairs)
         self._ports.later(PAUSE_MS, self._next_piece)
 
     def _take(self, found: Keys) -> None:
@@ -147,9 +174,9 @@ class KeyBlocks:
         self._wanted = PIECE_BYTES
         if len(found.entries):
             self._table.append(found.entries)
-        self.covered = found.end
+        self._covered = found.end
         if found.why == BLANK and found.size == segment_end - found.end:
-            self.covered = segment_end
+            self._covered = segment_end
         elif found.why == CUT_SHORT and found.size <= segment_end - found.end:
             if found.end == found.start:
                 self._wanted = max(found.size, 1)
@@ -161,19 +188,15 @@ class KeyBlocks:
         segment_bytes = self._ports.log.segment_bytes
         self._wanted = PIECE_BYTES
         self.failed += 1
-        logger.error("keys of a segment's rest are not known", extra={"log_offset": self.covered, "error": error})
-        self.covered += segment_bytes - self.covered % segment_bytes
+        logger.error("keys of a segment's rest are not known", extra={"log_offset": self._covered, "error": error})
+        self._covered += segment_bytes - self._covered % segment_bytes
 
-    def _end_block(self) -> None:
-        """Its piece of the log is looked through: sort it, and write it to a file."""
-        begin, end, table = self._table_from, self.covered, self._table
-        entries = array("Q")
-        for piece in table:
-            entries += piece
-        self._restart(end)
-        self._writing[begin] = end, entries
-        job = partial(_write, self._ports.files, begin, end, entries[:])
-        self._ports.submit(job, partial(self._written, begin))
+    # -- blocks
+
+    def _write(self, begin: int, end: int, pairs: Tables) -> None:
+        """A piece of the log is known: sort its pairs, and write them to a file."""
+        self._writing[begin] = end, pairs
+        self._ports.submit(partial(_write, self._ports.files, begin, end, pairs), partial(self._written, begin))
 
     def _written(self, begin: int, result: Any) -> None:
         """What could not be written is looked through by every query."""
@@ -184,13 +207,17 @@ class KeyBlocks:
         else:
             self.blocks.insert(bisect_left([block.begin for block in self.blocks], begin), result)
 
-    def find(self, key: bytes, done: Callable[[list[Candidate] | Exception], None]) -> None:
-        """done(the records that may have that key, the newest first, at most CANDIDATES_MAX)."""
+    # -- queries
+
+    def find(self, key: bytes, done: Callable[[list[Candidate] | Exception], None], span: Span = ALWAYS) -> None:
+        """done(the records of that time that may have that key, the newest first, at most CANDIDATES_MAX)."""
         log, first = self._ports.log, self._ports.first()
-        tables = [*self._table, *(entries for _, entries in self._writing.values())]
+        tables = [*self._table, *(table for _, pairs in self._writing.values() for table in pairs)]
         known = [(block.begin, block.end) for block in self.blocks]
-        known += [(self._table_from, self.covered)]
-        known += [(begin, end) for begin, (end, _) in self._writing.items()]
+        known += [(self._table_from, self._covered), *self._begins_and_ends()]
+        if self.noted is not None:
+            tables += self.noted.pieces()
+            known.append((self._noted_from, log.appended))
         unknown, at = [], first
         for begin, end in sorted(known):
             if begin > at:
@@ -198,60 +225,19 @@ class KeyBlocks:
             at = max(at, end)
         if at < log.committed:
             unknown.append((at, log.committed))
-        search = Search(self._ports, KeySieve(self._make_reader()), key_hash(key), log.segment_bytes)
-        self._ports.submit(partial(search.run, first, list(self.blocks), tables, unknown), done)
+        search = Search(
+            self._ports.read, self._ports.files, KeySieve(self._make_reader()), key_hash(key), log.segment_bytes
+        )
+        where = Known(tables, list(self.blocks), unknown, first, log.committed)
+        self._ports.submit(partial(search.run, where, span), done)
 
 
 def _look(read: Callable[[int, int], bytes], sieve: Any, at: int, size: int) -> Any:
     return sieve.sift(read(at, size), at)
 
 
-def _write(files: Any, begin: int, end: int, entries: array[int]) -> Any:
+def _write(files: Any, begin: int, end: int, pairs: Tables) -> Any:
+    entries = array("Q")
+    for table in pairs:
+        entries += table
     return files.write(begin, end, sort_entries(entries))
-
-
-class Search:
-    """One search, in a reader thread."""
-
-    def __init__(self, ports: Ports, sieve: Any, wanted: int, segment_bytes: int):
-        self._read, self._files = ports.read, ports.files
-        self._sieve = sieve
-        self._hash = wanted
-        self._segment_bytes = segment_bytes
-
-    def run(
-        self, first: int, blocks: list[Any], tables: list[array[int]], unknown: list[tuple[int, int]]
-    ) -> list[Candidate]:
-        """See KeyBlocks.find()."""
-        found = [offset for table in tables for offset in search_entries(table, self._hash)]
-        for begin, end in unknown:
-            found += self._scan(begin, end)
-        for block in reversed(blocks):
-            if len(found) >= CANDIDATES_MAX:
-                break
-            found += self._files.search(block, self._hash, CANDIDATES_MAX)
-        newest = sorted((offset for offset in found if offset >= first), reverse=True)[:CANDIDATES_MAX]
-        return [self._candidate(offset) for offset in newest]
-
-    def _candidate(self, offset: int) -> Candidate:
-        head = self._read(offset, min(HEAD_BYTES, self._segment_bytes - offset % self._segment_bytes))
-        copied = head[BORN_MS_AT : BORN_MS_AT + 8] != head[STORE_MS_AT : STORE_MS_AT + 8]
-        return Candidate(offset, int.from_bytes(head[:4], "big"), copied)
-
-    def _scan(self, at: int, end: int) -> list[int]:
-        """What no block and no table tells."""
-        found: list[int] = []
-        wanted = PIECE_BYTES
-        while at < end:
-            segment_end = at - at % self._segment_bytes + self._segment_bytes
-            keys = self._sieve.sift(self._read(at, min(wanted, segment_end - at, end - at)), at)
-            found += search_entries(keys.entries, self._hash)
-            stuck = keys.end == at
-            at = keys.end
-            if keys.why == CUT_SHORT and not stuck:
-                wanted = PIECE_BYTES
-            elif keys.why == CUT_SHORT and wanted < keys.size <= min(segment_end, end) - at:
-                wanted = keys.size
-            else:
-                at = segment_end  # a blank, or what is no record
-        return found

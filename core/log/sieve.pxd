@@ -7,6 +7,7 @@ cdef class BlockWalk:
     cdef int _walk(self, unsigned char* b, Py_ssize_t n, unsigned long long start, long long* found) noexcept nogil
     cdef bint _look(self, unsigned char* b, Py_ssize_t at, long long* found) noexcept nogil
     cdef void _take(self, int kind, unsigned char* b, Py_ssize_t at, Py_ssize_t properties_at, long long* found) noexcept nogil
+    cdef void _native(self, unsigned char* b, Py_ssize_t at, long long* found) noexcept nogil
 
 
 cdef class Sieve(BlockWalk):

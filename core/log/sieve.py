@@ -181,7 +181,9 @@ class BlockWalk:
             if left < size:
                 return CUT_SHORT
             self._offset = start + at
-            if rd32(b, at + 4) == MAGIC and rd32(b, at + 36) == 0 and not self._look(b, at, found):
+            if rd32(b, at + 4) != MAGIC or rd32(b, at + 36):
+                self._native(b, at, found)
+            elif not self._look(b, at, found):
                 return INVALID
             at += size
             if self._count >= self._count_max:
@@ -205,7 +207,8 @@ class BlockWalk:
             return False
         kind: cython.int = 0
         if topic_bytes < LINK_TOPIC_BYTES or not lies(b, topic_at, self._own, 9):
-            return True  # a native message
+            self._native(b, at, found)
+            return True
         if topic_bytes == STORE_TOPIC_BYTES:
             kind = STORE
         elif topic_bytes == LINK_TOPIC_BYTES and is_link(b, topic_at):
@@ -227,6 +230,13 @@ class BlockWalk:
     ) -> cython.void:
         """Note what is wanted of a stored message or a link that lies at `at`."""
         self._count = 0
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _native(self, b: cython.p_uchar, at: cython.Py_ssize_t, found: cython.p_longlong) -> cython.void:
+        """Note what is wanted of a native message that lies at `at`."""
+        self._size = self._size
 
 
 @cython.final

@@ -1,4 +1,4 @@
-from core.log.key_sieve cimport KeyReader
+from core.log.keys cimport KeyReader
 
 
 cdef class MessageKeys(KeyReader):

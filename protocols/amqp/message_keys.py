@@ -12,11 +12,11 @@ import cython
 from protocols.amqp.content import Content
 
 if cython.compiled:
-    from cython.cimports.core.log.key_sieve import KeyReader
+    from cython.cimports.core.log.keys import KeyReader
     from cython.cimports.core.log.sieve import lies
     from cython.cimports.core.wire import rd16, rd32
 else:
-    from core.log.key_sieve import KeyReader
+    from core.log.keys import KeyReader
     from core.log.sieve import lies
     from core.wire import rd16, rd32
 

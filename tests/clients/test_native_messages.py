@@ -10,7 +10,7 @@ from tests.namesrv.world import request
 from tests.protocols.remoting.native_world import batch, pull_fields, send_fields, text
 
 pytestmark = pytest.mark.ours
-SEND, BATCH, PULL, BACK, VIEW, MAX = 310, 320, 11, 36, 33, 30
+SEND, BATCH, PULL, BACK, VIEW, MAX, QUERY = 310, 320, 11, 36, 33, 30, 12
 SUSPEND, SUBSCRIPTION = 2, 4
 
 
@@ -50,6 +50,32 @@ def test_what_is_sent_is_pulled_by_tag_and_found_by_its_id(broker):
     header, record = client.ask(VIEW, {"offset": int(first["msgId"][16:], 16)})
     assert header["code"] == 0 and bodies(record) == [b"one"]
     assert client.ask(VIEW, {"offset": 5})[0]["remark"] == "can not find message by the offset, 5"
+    client.close()
+
+
+def test_messages_are_queried_by_their_keys_in_a_span_of_time(broker):
+    client = native(broker)
+    for n in range(70):
+        properties = text(UNIQ_KEY=f"0{n:02X}", KEYS=f"all n{n}", TAGS="odd" if n % 2 else "even")
+        last = sent(client, b"%d" % n, topic="Q", i=properties)
+    asked = {"topic": "Q", "key": "all", "maxNum": 3, "beginTimestamp": 0, "endTimestamp": (1 << 63) - 1}
+
+    def queried(**fields):
+        header, data = client.ask(QUERY, asked | fields)
+        return header["code"], bodies(data), header.get("extFields"), header.get("remark")
+
+    code, found, fields, _ = queried()
+    assert (code, found) == (0, [b"67", b"68", b"69"])
+    assert fields["indexLastUpdatePhyoffset"] == str(int(last["msgId"][16:], 16))
+    now = int(fields["indexLastUpdateTimestamp"])
+    assert queried(key="n5")[1] == queried(key="005", _UNIQUE_KEY_QUERY="true", maxNum=0)[1] == [b"5"]
+    assert queried(key="005", indexType="U")[1] == queried(key="n5", indexType="K", lastKey="x")[1] == [b"5"]
+    assert queried(key="odd", indexType="T")[1] == [b"65", b"67", b"69"]
+    assert len(queried(maxNum=1000)[1]) == 64 and len(queried(endTimestamp=now)[1]) == 3
+    missing = (22, [], fields, "can not find message, maybe time range not correct")
+    for wrong in ({"key": "odd"}, {"topic": "R"}, {"beginTimestamp": now + 1}, {"endTimestamp": 0}, {"maxNum": -1}):
+        assert queried(**wrong) == missing, wrong
+    assert "<maxNum>" in client.ask(QUERY, {**asked, "maxNum": "x"})[0]["remark"]
     client.close()
 
 
