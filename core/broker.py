@@ -32,6 +32,7 @@ from core.log.scans import Ports as ScanPorts
 from core.making import Maker
 from core.past import make_past
 from core.policies import Policies
+from core.pop import make_pops
 from core.publish import Publisher
 from core.queries import MessageKeys, make_queries
 from core.queue.cold import ColdReads
@@ -93,7 +94,7 @@ class Loop(NamedTuple):
 
 class Broker:
     """turn, schedule, model, spill are there at once; log, tail, cold, checkpointer, topology, publisher, replies,
-    dead_letters, groups and delays from start() on.
+    dead_letters, groups, pops and delays from start() on.
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
@@ -240,6 +241,7 @@ class Broker:
         lifetimes = partial(Lifetimes, self.clock, self.schedule, loop.soon)
         self.topology = Topology(changes, partial(Exchanges, changes, histories), lifetimes)
         self.groups = make_groups(changes, self.schedule, self.clock, self.config)
+        self.pops = make_pops(self)
         self.delays = Delays(
             DelayPorts(
                 model=self.model,
@@ -354,6 +356,7 @@ class Broker:
 
     def close(self, done: Callable[[], None]) -> None:
         """Make the last checkpoint, let go of log and store, then done(). Connections must be gone."""
+        self.pops.flush()
         self.groups.flush()
         self.handover.closing = self.reappender.closed = self.key_blocks.closed = True
         self.schedule.close()

@@ -258,6 +258,8 @@ class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     use_server_side_reset_offset: bool = True
     trace_on: bool = True
     region_id: str = "DefaultRegion"
+    pop_inflight_message_threshold: int = 10_000
+    enable_retry_topic_v2: bool = False
 
     def __post_init__(self) -> None:
         bounds = {
@@ -265,6 +267,7 @@ class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "default_topic_queue_nums": (1, 65_536),
             "max_message_size": (1, 16 * MIB),
             "broker_permission": (0, 7),
+            "pop_inflight_message_threshold": (1, 100_000),
         }
         _within("rocketmq", self, bounds)
         if not NATIVE_NAME.fullmatch(self.region_id):

@@ -11,11 +11,22 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from core.errors import LimitReached, PreconditionFailed
-from core.state.model import GROUPS_KEY, Model
-from core.state.records import Change, GroupDeleted, GroupFact, GroupsFact, OffsetsDeleted, OffsetsMoved
+from core.state.model import GROUPS_KEY, Model, ahead_key
+from core.state.records import (
+    Change,
+    GroupDeleted,
+    GroupFact,
+    GroupsFact,
+    OffsetsDeleted,
+    OffsetsDone,
+    OffsetsMoved,
+    QueueDone,
+    RequestMode,
+)
 
 GATHER_MS = 20
 RECORD_BYTES, OFFSET_BYTES = 16 << 10, 16  # of names and offsets in one record, at most and about
+MODES_MAX = 100_000
 CONFIG_BYTES_MAX = 16 << 10  # of what a group may bring along beside its settings
 OFFSET_MAX = (1 << 63) - 1
 NO_OFFSET = -1
@@ -78,6 +89,17 @@ class Groups:
             self._ports.change(fact)
             self._count()
 
+    def request_mode(self, group: str, topic: str) -> RequestMode | None:
+        """How the group's members get that topic's messages, if somebody said so."""
+        found: RequestMode | None = self._facts.get(("request_mode", group, topic))
+        return found
+
+    def set_request_mode(self, group: str, topic: str, mode: str, share: int) -> None:
+        """Say so. Raises LimitReached."""
+        if self.request_mode(group, topic) is None and self._facts.counts[RequestMode] >= MODES_MAX:
+            raise LimitReached(f"how groups get a topic's messages is said of {MODES_MAX} pairs already")
+        self._ports.change(RequestMode(group=group, topic=topic, mode=mode, share=share))
+
     def delete(self, name: bytes, *, clean_offsets: bool) -> bool:
         """Forget the group's configuration and, if asked for, how far it has come. Whether it was there."""
         group = name.decode()
@@ -113,7 +135,11 @@ class Groups:
         Raises PreconditionFailed for an offset that cannot be."""
         if not 0 <= offset <= OFFSET_MAX:
             raise PreconditionFailed(f"{offset} is no offset: 0..{OFFSET_MAX}")
-        if self.offset(group, topic, queue_id) == offset:
+        known = self.offset(group, topic, queue_id)
+        if known == offset:
+            return
+        if offset < known and self.done_ahead(group, topic, queue_id):
+            self.settle([QueueDone(group.decode(), topic.decode(), queue_id, offset, [], True)])
             return
         self._moved.setdefault((group.decode(), topic.decode()), {})[queue_id] = offset
         if not self._waiting:
@@ -126,6 +152,8 @@ class Groups:
         if len(self.resets) >= RESETS_MAX and (group, topic, queue_id) not in self.resets:
             raise LimitReached(f"{RESETS_MAX} queues were reset and nobody has asked for them: reset fewer at once")
         self.commit(group, topic, queue_id, offset)
+        if self.done_ahead(group, topic, queue_id):
+            self.settle([QueueDone(group.decode(), topic.decode(), queue_id, offset, [], True)])
         self.resets[group, topic, queue_id] = offset
 
     def take_reset(self, group: bytes, topic: bytes, queue_id: int) -> int:
@@ -143,6 +171,18 @@ class Groups:
             self._delete_offsets([(target.decode(), topic.decode())])
         for queue_id, offset in offsets.items():
             self.commit(target, topic, queue_id, offset)
+
+    def done_ahead(self, group: bytes, topic: bytes, queue_id: int) -> list[int]:
+        """What of the queue the group has done beyond its offset, as ranges: it pops. Not the caller's to change."""
+        fact = self._facts.get(ahead_key(group.decode(), topic.decode(), queue_id))
+        return [] if fact is None else fact.ranges
+
+    def settle(self, rows: list[QueueDone]) -> None:
+        """What groups that pop have done: records at once. Whoever waits for them asks the log."""
+        for row in rows:
+            self._moved.get((row.group, row.topic), {}).pop(row.queue_id, None)  # what was said before counts no more
+        for some in _record_sized(rows):
+            self._ports.change(OffsetsDone(rows=some))
 
     def offsets_of(self, group: bytes) -> dict[str, dict[int, int]]:
         """How far the group has come: topic -> queue id -> offset."""
@@ -188,6 +228,24 @@ def make_groups(changes: Any, schedule: Any, clock: Any, config: Any) -> Groups:
     change = partial(changes.change, durable=True)
     ports = Ports(changes.model, change, schedule.at, clock, config.limits.groups)
     return Groups(ports, auto_create=config.rocketmq.auto_create_subscription_group)
+
+
+def _record_sized(rows: list[QueueDone]) -> Iterator[list[QueueDone]]:
+    """All of it, in lists that each fit a record."""
+    most = RECORD_BYTES // OFFSET_BYTES  # numbers in one row
+    some: list[QueueDone] = []
+    size = 0
+    for row in rows:
+        for at in range(0, max(1, len(row.ranges)), most):
+            part = row._replace(ranges=row.ranges[at : at + most], anew=row.anew and not at)
+            part_size = len(row.group) + len(row.topic) + OFFSET_BYTES * (2 + len(part.ranges))
+            if some and size + part_size > RECORD_BYTES:
+                yield some
+                some, size = [], 0
+            some.append(part)
+            size += part_size
+    if some:
+        yield some
 
 
 def _portions(table: Offsets) -> Iterator[list[tuple[str, str, dict[int, int]]]]:

@@ -29,7 +29,7 @@ from protocols.remoting.frame import Frame
 from protocols.remoting.message_ids import host_bytes
 from protocols.remoting.registration import Identity, Registrar
 from protocols.remoting.remoting import Remoting
-from protocols.remoting.rules import Rules
+from protocols.remoting.rules import READ, Rules
 from protocols.remoting.serving import serve
 
 JSON = 0
@@ -101,6 +101,7 @@ class NativePort:
             trace_on=rocketmq.trace_on,
             property_filter=rocketmq.enable_property_filter,
             server_side_reset=rocketmq.use_server_side_reset_offset,
+            retry_v2=rocketmq.enable_retry_topic_v2,
         )
         origin = store_host[:4] + (os.getpid() & 0xFFFF).to_bytes(2) + secrets.token_bytes(4)
         live = LiveConfig(self._broker, self._config, name)
@@ -138,6 +139,8 @@ class NativePort:
         except (StartError, NamesrvConfigError) as error:
             raise ListenError(f"listeners.namesrv: {error}") from None
         names.show = self._show
+        if self.remoting.assignments is not None:
+            self.remoting.assignments.routed = self._routed
         self._server = Server(names, JSON)
         await self._server.listen_on(listening)
 
@@ -156,6 +159,12 @@ class NativePort:
             self._broker.topics,
             lambda: self._rules.permission,
         )
+
+    def _routed(self, topic: str) -> dict[str, int]:
+        """Which brokers have how many queues of the topic that may be read, as the embedded name server knows."""
+        assert self._server is not None
+        found = self._server.names.routes.topics.get(topic, {})
+        return {name: queues.read_queue_nums for name, queues in found.items() if queues.perm & READ}
 
     def _show(self, channel: Any, address: str) -> str:
         """To who came in by another address of this machine, ours is there."""

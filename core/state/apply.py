@@ -19,6 +19,7 @@ from core.state.records import (
     QUEUE,
     BindingFact,
     BindingRemoved,
+    DoneAhead,
     ExchangeFact,
     ExchangesDeleted,
     GroupDeleted,
@@ -28,10 +29,12 @@ from core.state.records import (
     KeyPage,
     KeySeen,
     OffsetsDeleted,
+    OffsetsDone,
     OffsetsFact,
     OffsetsMoved,
     QueueFact,
     QueuesDeleted,
+    RequestMode,
     TopicDeleted,
     TopicFact,
     TopicsVersion,
@@ -275,9 +278,13 @@ class Applier:
         for group, topic, offsets in record.offsets:
             self.model.facts.move_offsets(group, topic, offsets, offset)
 
+    def _offsets_done(self, record: OffsetsDone, offset: int) -> None:
+        for row in record.rows:
+            self.model.facts.queue_done(row, offset)
+
     def _offsets_deleted(self, record: OffsetsDeleted, offset: int) -> None:
         for group, topic in record.offsets:
-            self.model.facts.remove(("offsets", group, topic))
+            self.model.facts.remove_offsets(group, topic)
 
     # -- native topics
 
@@ -332,8 +339,11 @@ APPLY: dict[type, Callable[[Applier, Any, int], None]] = {
     GroupsFact: Applier._fact,
     OffsetsFact: Applier._fact,
     OffsetsMoved: Applier._offsets_moved,
+    OffsetsDone: Applier._offsets_done,
     OffsetsDeleted: Applier._offsets_deleted,
     TopicFact: Applier._topic_stated,
     TopicDeleted: Applier._topic_deleted,
     TopicsVersion: Applier._fact,
+    DoneAhead: Applier._fact,
+    RequestMode: Applier._fact,
 }

@@ -31,6 +31,7 @@ from core.state.dump_lines import (
     OffsetsLine,
     Place,
     QueueLine,
+    RequestModeLine,
     TopicLine,
     VhostLine,
     encode,
@@ -47,6 +48,7 @@ from core.state.records import (
     KeyPage,
     OffsetsFact,
     QueueFact,
+    RequestMode,
     TopicFact,
     VhostFact,
 )
@@ -145,6 +147,8 @@ class Dump:
             yield GroupLine(**group_fields(fact))
         for fact in facts.of(OffsetsFact):
             yield OffsetsLine(group=fact.group, topic=fact.topic, offsets=sorted(fact.offsets.items()))
+        for fact in facts.of(RequestMode):
+            yield RequestModeLine(group=fact.group, topic=fact.topic, mode=fact.mode, share=fact.share)
         yield IdsLine(next=facts.next_id)
 
     def _queue_line(self, fact: QueueFact) -> QueueLine:

@@ -130,6 +130,15 @@ class OffsetsLine(Line, tag="offsets"):
     offsets: list[tuple[int, int]]
 
 
+class RequestModeLine(Line, tag="request_mode"):
+    """How a group's members get a topic's messages: see RequestMode."""
+
+    group: str
+    topic: str
+    mode: str
+    share: int = 0
+
+
 class IdsLine(Line, tag="ids"):
     """Every queue id below `next` was given out."""
 
@@ -170,7 +179,10 @@ class End(Line, tag="end"):
     crc: int
 
 
-Declared = VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | TopicLine | GroupLine | OffsetsLine | IdsLine
+Declared = (
+    VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | TopicLine | GroupLine | OffsetsLine
+    | RequestModeLine | IdsLine
+)  # fmt: skip
 AnyLine = Declared | MessageLine | End
 
 encode = msgspec.json.Encoder().encode

@@ -24,6 +24,7 @@ from core.state.records import (
     BindingFact,
     BindingRemoved,
     Change,
+    DoneAhead,
     ExchangeFact,
     ExchangesDeleted,
     GroupDeleted,
@@ -35,6 +36,7 @@ from core.state.records import (
     OffsetsFact,
     QueueFact,
     QueuesDeleted,
+    RequestMode,
     TopicDeleted,
     TopicFact,
     TopicsVersion,
@@ -46,7 +48,7 @@ from core.state.records import (
 PLACES_AT_ONCE = 4096
 FACT_KINDS = (
     *(VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage),
-    *(TopicFact, TopicsVersion, GroupFact, GroupsFact, OffsetsFact),
+    *(TopicFact, TopicsVersion, GroupFact, GroupsFact, OffsetsFact, DoneAhead, RequestMode),
 )
 Range = tuple[int, int]
 
@@ -182,7 +184,7 @@ def _deletion(fact: Any) -> Change | None:
         )
     if isinstance(fact, GroupFact):
         return GroupDeleted(name=fact.name)
-    if isinstance(fact, OffsetsFact):
+    if isinstance(fact, (OffsetsFact, DoneAhead)):  # what is left of them is stated behind it
         return OffsetsDeleted(offsets=[(fact.group, fact.topic)])
     if isinstance(fact, TopicFact):
         return TopicDeleted(name=fact.config.name)

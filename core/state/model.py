@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from core.queue import ranges
 from core.state.records import (
     EXCHANGE,
     QUEUE,
     BindingFact,
+    DoneAhead,
     ExchangeFact,
     Fact,
     GroupFact,
@@ -21,16 +23,19 @@ from core.state.records import (
     IdsFact,
     KeyPage,
     OffsetsFact,
+    QueueDone,
     QueueFact,
+    RequestMode,
     TopicFact,
     TopicsVersion,
     VhostFact,
 )
 
 FactKey = tuple[Any, ...]
+ENDED = (BindingFact, KeyPage, OffsetsFact, DoneAhead)  # facts that are found by what they belong to
 IDS_KEY: FactKey = ("ids",)
 GROUPS_KEY: FactKey = ("groups",)
-GROUP, TOPIC = "group", "topic"
+GROUP, TOPIC, AHEAD = "group", "topic", "done_ahead"
 TOPICS_VERSION_KEY: FactKey = ("topics_version",)
 LOCAL_IDS = 1 << 62  # from there on: of queues that the log knows by their topic, and the store by such an id
 
@@ -51,11 +56,20 @@ def fact_key(fact: Fact) -> FactKey:
         return "group", fact.name
     if isinstance(fact, OffsetsFact):
         return "offsets", fact.group, fact.topic
+    if isinstance(fact, DoneAhead):
+        return ahead_key(fact.group, fact.topic, fact.queue_id)
+    if isinstance(fact, RequestMode):
+        return "request_mode", fact.group, fact.topic
     if isinstance(fact, TopicFact):
         return topic_key(fact.config.name)
     if isinstance(fact, TopicsVersion):
         return TOPICS_VERSION_KEY
     return GROUPS_KEY if isinstance(fact, GroupsFact) else IDS_KEY
+
+
+def ahead_key(group: str, topic: str, queue_id: int) -> FactKey:
+    """The key of what a group has done beyond its offset."""
+    return AHEAD, group, topic, queue_id
 
 
 def topic_key(name: bytes) -> FactKey:
@@ -96,7 +110,7 @@ class Facts:
         elif isinstance(fact, QueueFact):
             self.next_id = max(self.next_id, fact.id + 1)
             self.next_transient_id = min(self.next_transient_id, fact.id - 1)
-        if isinstance(fact, (BindingFact, KeyPage, OffsetsFact)):
+        if isinstance(fact, ENDED):
             for end in _ends(fact):
                 self._ends.setdefault(end, {})[key] = None
         elif isinstance(fact, (ExchangeFact, QueueFact)):
@@ -120,7 +134,7 @@ class Facts:
         self.counts[type(fact)] -= 1
         if self.stated.pop(key, None) is not None:
             self.changed.add(key)
-        if isinstance(fact, (BindingFact, KeyPage, OffsetsFact)):
+        if isinstance(fact, ENDED):
             for end in _ends(fact):
                 self._drop_end(end, key)
         elif isinstance(fact, VhostFact):
@@ -138,6 +152,11 @@ class Facts:
         known yet."""
         for key in list(self._ends.get((vhost, kind, name), ())):
             self.remove(key)
+
+    def remove_offsets(self, group: str, topic: str) -> None:
+        """The group has come nowhere in the topic."""
+        self.remove(("offsets", group, topic))
+        self.remove_bindings(AHEAD, group, topic)
 
     def _remove_all_of(self, vhost: str) -> None:
         """Everything in a virtual host, bindings and keys whose ends are not known yet included."""
@@ -189,6 +208,25 @@ class Facts:
             known.offsets.update(offsets)
             self.changed.add(key)
 
+    def queue_done(self, row: QueueDone, offset: int) -> None:
+        """What the record at that log offset says of one queue; as with move_offsets(), of what is done beyond the
+        floor it says what is new."""
+        group, topic, queue_id, floor, more, anew = row
+        self.move_offsets(group, topic, {queue_id: floor}, offset)
+        key = ahead_key(group, topic, queue_id)
+        known: Any = self.all.get(key)
+        done = [] if known is None or anew else known.ranges
+        for first, end in ranges.pairs(more):
+            ranges.add(done, first, end)
+        ranges.cut(done, floor)
+        if not done:
+            self.remove(key)
+        elif known is None:
+            self.put(DoneAhead(group=group, topic=topic, queue_id=queue_id, ranges=done), offset)
+        else:
+            known.ranges = done
+            self.changed.add(key)
+
     def _drop_end(self, end: tuple[str, str, str], key: FactKey) -> None:
         bindings = self._ends[end]
         bindings.pop(key, None)
@@ -200,7 +238,9 @@ def _kind(fact: ExchangeFact | QueueFact) -> str:
     return QUEUE if isinstance(fact, QueueFact) else EXCHANGE
 
 
-def _ends(fact: BindingFact | KeyPage | OffsetsFact) -> set[tuple[str, str, str]]:
+def _ends(fact: BindingFact | KeyPage | OffsetsFact | DoneAhead) -> set[tuple[str, str, str]]:
+    if isinstance(fact, DoneAhead):
+        return {(AHEAD, fact.group, fact.topic)}
     if isinstance(fact, OffsetsFact):
         return {("", GROUP, fact.group), ("", TOPIC, fact.topic)}
     if isinstance(fact, KeyPage):

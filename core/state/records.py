@@ -11,7 +11,7 @@ because nothing is bound to them any more are named in it, so that one record st
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -218,19 +218,57 @@ class OffsetsMoved(Record, tag="offsets_moved"):
 
 
 class OffsetsDeleted(Record, tag="offsets_deleted"):
-    """(group, topic): these groups have come nowhere in these topics."""
+    """(group, topic): these groups have come nowhere in these topics, and have nothing done beyond that."""
 
     offsets: list[tuple[str, str]]
 
 
+class DoneAhead(Record, tag="done_ahead"):
+    """What a group has done of a queue beyond the offset that it consumes next: it popped messages, and acked some.
+    ranges: see core/queue/ranges.py."""
+
+    group: str
+    topic: str
+    queue_id: int
+    ranges: list[int]
+
+
+class QueueDone(NamedTuple):
+    """In that queue the group consumes `floor` next, and has done the ranges beyond it as well. anew: what was done
+    beyond it before counts no more."""
+
+    group: str
+    topic: str
+    queue_id: int
+    floor: int
+    ranges: list[int]
+    anew: bool = False
+
+
+class OffsetsDone(Record, tag="offsets_done"):
+    """What groups that pop have done of some queues."""
+
+    rows: list[QueueDone]
+
+
+class RequestMode(Record, tag="request_mode"):
+    """How a group's members get a topic's messages: mode = PULL or POP; share = how many of the members next to one
+    pop its queues as well, 0 or less = all."""
+
+    group: str
+    topic: str
+    mode: str
+    share: int = 0
+
+
 Fact = (
     VhostFact | ExchangeFact | QueueFact | BindingFact | KeyPage | IdsFact | GroupFact | GroupsFact | OffsetsFact
-    | TopicFact | TopicsVersion
+    | TopicFact | TopicsVersion | DoneAhead | RequestMode
 )  # fmt: skip
 Deletion = (
     VhostRemoved | ExchangesDeleted | QueuesDeleted | BindingRemoved | GroupDeleted | OffsetsDeleted | TopicDeleted
 )  # fmt: skip
-Change = Fact | Deletion | KeySeen | OffsetsMoved
+Change = Fact | Deletion | KeySeen | OffsetsMoved | OffsetsDone
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Change)

@@ -33,6 +33,7 @@ from core.state.dump_lines import (
     OffsetsLine,
     Place,
     QueueLine,
+    RequestModeLine,
     TopicLine,
     VhostLine,
     group_fields,
@@ -55,6 +56,7 @@ from core.state.records import (
     KeySeen,
     OffsetsFact,
     QueueFact,
+    RequestMode,
     TopicConfig,
     TopicFact,
     VhostFact,
@@ -226,6 +228,11 @@ class Undump:
             raise self._refuse("has an offset that cannot be")
         self._declare(OffsetsFact(group=line.group, topic=line.topic, offsets=dict(line.offsets)))
 
+    def _request_mode(self, line: RequestModeLine) -> None:
+        if line.mode not in ("PULL", "POP"):
+            raise self._refuse("has a request mode that cannot be")
+        self._declare(RequestMode(group=line.group, topic=line.topic, mode=line.mode, share=line.share))
+
     def _ids(self, line: IdsLine) -> None:
         if not 0 < line.next <= OFFSET_MAX:
             raise self._refuse("has an id that cannot be")
@@ -235,7 +242,10 @@ class Undump:
         if self._facts_written:
             return
         self._facts_written = True
-        kinds = (VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage, TopicFact, GroupFact, OffsetsFact, IdsFact)
+        kinds = (
+            *(VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage),
+            *(TopicFact, GroupFact, OffsetsFact, RequestMode, IdsFact),
+        )
         for kind in kinds:
             for fact in self._facts.of(kind):
                 self._append(STATE, encode(fact))
@@ -315,5 +325,6 @@ DECLARE: dict[type, Any] = {
     TopicLine: Undump._topic,
     GroupLine: Undump._group,
     OffsetsLine: Undump._offsets,
+    RequestModeLine: Undump._request_mode,
     IdsLine: Undump._ids,
 }

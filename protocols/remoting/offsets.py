@@ -32,10 +32,14 @@ def _is_young(broker: Any, name: bytes, queue_id: int) -> bool:
     topic = broker.topics.find(name)
     if topic is None or not _has(topic, queue_id):
         return False
-    queue = topic.queues[queue_id]
+    return is_young(topic.queues[queue_id])
+
+
+def is_young(queue: Any) -> bool:
+    """Whether all that it ever had is there, its first message in memory."""
     if queue.min_offset > 0:
         return False
-    return queue.max_offset == 0 or queue.read(0, 1, 1, None, _forget) is not None
+    return bool(queue.max_offset == 0 or queue.read(0, 1, 1, None, _forget) is not None)
 
 
 def _forget(read: Any) -> None:

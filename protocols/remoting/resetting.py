@@ -105,6 +105,7 @@ class Resetting:
         for number, offset in found.items():
             self._groups.reset(group, name, number, offset)
             self._pulls.reset(group, topic, number)
+            self._broker.pops.reset(group, topic.queues[number])
         self._groups.flush()
         body = self._body(name, found)
         self._broker.turn.schedule()

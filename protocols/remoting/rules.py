@@ -22,6 +22,7 @@ class Rules:
     trace_on                     traceOn: clients write traces of what they send and consume
     property_filter              enablePropertyFilter: subscriptions may be SQL92 (RocketMQ's default is false)
     server_side_reset            useServerSideResetOffset: the broker says where a group goes on that is sent elsewhere
+    retry_v2                     enableRetryTopicV2: how the retry topics of pops are named
     parked_max                   pulls that wait for messages: RocketMQ's pullThreadPoolQueueCapacity
     """
 
@@ -37,6 +38,7 @@ class Rules:
     trace_on: bool = True
     property_filter: bool = True
     server_side_reset: bool = True
+    retry_v2: bool = False
     parked_max: int = PARKED_MAX
 
     @property

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from protocols.remoting import system_topics
+from protocols.remoting.assignment import Assignments
 from protocols.remoting.configuring import Configuration, Configuring
 from protocols.remoting.consumption import Consumption
 from protocols.remoting.delivering import Delivering
 from protocols.remoting.making import Making
 from protocols.remoting.message_ids import UniqueIds
+from protocols.remoting.offsets import is_young
+from protocols.remoting.pop import PopVerbs
+from protocols.remoting.pop_acks import PopAcks
+from protocols.remoting.pop_checks import PopChecks
+from protocols.remoting.pop_questions import PopQuestions
+from protocols.remoting.pop_retries import PopRetries
 from protocols.remoting.pull import Pulls
 from protocols.remoting.queue_verbs import QueueVerbs
 from protocols.remoting.resetting import Resetting
@@ -29,6 +36,7 @@ def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configurati
     making.locked = remoting.locks.held
     remoting.sends = Sends(broker, rules, making, UniqueIds(origin, lambda: broker.clock.ms))
     remoting.pulls = Pulls(broker, making, remoting.clients)
+    _serve_pops(remoting, making)
     remoting.topics = TopicVerbs(broker, rules)
     remoting.topics.forget = broker.groups.topic_deleted
     remoting.queues = QueueVerbs(broker.topics)
@@ -43,3 +51,20 @@ def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configurati
     remoting.configuring = Configuring(broker.clock, configuration)
     remoting.status = Status(broker, remoting.pulls, f"{broker.config.data_dir}/commitlog")
     remoting.status.start()
+
+
+def _serve_pops(remoting: Any, making: Making) -> None:
+    broker = remoting.broker
+    checks = PopChecks(broker, making)
+    remoting.pops = pops = PopVerbs(broker, checks, remoting.pulls, is_young)
+    remoting.pop_acks = PopAcks(broker, checks)
+    remoting.pop_questions = questions = PopQuestions(broker, checks, pops)
+    remoting.pop_retries = retries = PopRetries(broker, making)
+    remoting.assignments = Assignments(broker, making.rules.broker, remoting.clients)
+    broker.pops.expired = retries.take
+
+    def freed(cursor: Any) -> None:
+        pops.freed(cursor)
+        questions.freed(cursor)
+
+    broker.pops.freed = freed

@@ -11,12 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocols.remoting import (
+    assignment,
     configuring,
     consumption,
     groups,
     heartbeat,
     offsets,
     passing_on,
+    pop,
+    pop_acks,
+    pop_questions,
     pull,
     queue_verbs,
     resetting,
@@ -36,6 +40,7 @@ FAMILIES: tuple[Mapping[Any, Verb], ...] = (
     *(topic_verbs.VERBS, queue_verbs.VERBS, viewing.VERBS, status.VERBS),
     *(statistics.VERBS, consumption.VERBS, resetting.VERBS, passing_on.VERBS, upkeep.VERBS),
     configuring.VERBS,
+    *(pop.VERBS, pop_acks.VERBS, pop_questions.VERBS, assignment.VERBS),
 )
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from core.config import Limits
 from core.errors import LimitReached, PreconditionFailed
 from core.groups import NO_OFFSET
-from core.state.records import GroupFact, TopicConfig
+from core.queue import ranges
+from core.state.records import GroupFact, QueueDone, RequestMode, TopicConfig
 from tests.core.state.test_dump import booted, dumped, restored
 from tests.core.state.test_retention import fill
 from tests.core.state.world import SEGMENT_BYTES, World, appended
@@ -174,9 +175,44 @@ def test_segments_go_and_offsets_are_stated_anew_with_what_later_records_said_of
     assert offsets(world) == {"t": expected} and world.broker.groups.config(G) is not None
 
 
+def test_what_is_done_beyond_an_offset_is_stated_anew_with_what_later_records_said_of_it():
+    world = World().boot()
+    world.declare("q")
+    groups = world.broker.groups
+    groups.settle([QueueDone("g", "t", queue, 1, [5, 7]) for queue in range(8)])
+    world.run()
+    for round_ in range(5):
+        fill(world, "q", 1)
+        groups.settle([QueueDone("g", "t", 3, 2, [20 + 2 * round_, 21 + 2 * round_]), QueueDone("g", "t", 4, 9, [])])
+        world.run()
+    world.checkpoint()
+    world.run(5)
+    groups.settle([QueueDone("g", "t", 3, 6, [])])
+    groups.commit(G, T, 5, 0)  # once more from its begin
+    world.run()
+    assert world.broker.retention.first >= 4 * SEGMENT_BYTES
+    world.crash(state_lost=True)
+    world.boot()
+    expected = {queue: [5, 7] for queue in range(8)} | {4: [], 5: []}
+    expected[3] = [6, 7, *(20 + number for number in range(10))]
+    assert {queue: world.broker.groups.done_ahead(G, T, queue) for queue in range(8)} == expected
+
+
+def test_what_is_said_of_many_queues_fits_the_log(world):
+    groups = world.broker.groups
+    wide = [number for pair in range(5000) for number in (4 * pair + 10, 4 * pair + 12)]
+    groups.settle([QueueDone("g", "t", 0, 3, wide), *(QueueDone("g", "u", queue, 1, [2, 3]) for queue in range(3000))])
+    world.run()
+    world.crash(state_lost=True)
+    world.boot()
+    assert world.broker.groups.done_ahead(G, T, 0) == wide and world.broker.groups.offset(G, T, 0) == 3
+    assert all(world.broker.groups.done_ahead(G, b"u", queue) == [2, 3] for queue in range(3000))
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("commit"), *map(st.sampled_from, ("gh", "tu", range(4), range(10)))),
+        st.tuples(st.just("settle"), *map(st.sampled_from, ("gh", "tu", range(2), range(6), range(12)))),
         st.tuples(st.sampled_from(["delete", "clean"]), st.sampled_from("gh")),
         st.tuples(st.just("use"), st.sampled_from("gh")),
         st.tuples(st.just("topic"), st.sampled_from("tu")),
@@ -189,13 +225,21 @@ STEPS = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
 def test_whatever_happens_offsets_and_groups_are_what_a_plain_dictionary_says(steps):
-    world, model, names = World().boot(), {}, set()
+    world, model, names, ahead = World().boot(), {}, set(), {}
     for step, *what in steps:
         groups = world.broker.groups
         if step == "commit":
             group, topic, queue, offset = what
             groups.commit(group.encode(), topic.encode(), queue, offset)
+            if offset < model.get((group, topic, queue), 0):
+                ahead.pop((group, topic, queue), None)
             model[group, topic, queue] = offset
+        elif step == "settle":
+            group, topic, queue, floor, done = what
+            floor = max(floor, model.get((group, topic, queue), 0))
+            groups.settle([QueueDone(group, topic, queue, floor, [done, done + 2])])
+            model[group, topic, queue] = floor
+            ahead.setdefault((group, topic, queue), set()).update((done, done + 1))
         elif step == "use":
             groups.use(what[0].encode())
             names.add(what[0])
@@ -221,6 +265,16 @@ def test_whatever_happens_offsets_and_groups_are_what_a_plain_dictionary_says(st
             for topic, rows in groups.offsets_of(group.encode()).items()
             for queue, offset in rows.items()
         }
+        for key in [key for key in ahead if key not in model]:
+            del ahead[key]
+        for key, offset in model.items():
+            group, topic, queue = key
+            flat = groups.done_ahead(group.encode(), topic.encode(), queue)
+            done = {each for first, end in ranges.pairs(flat) for each in range(first, end)}
+            said = {each for each in ahead.get(key, ()) if each >= offset}
+            assert {each for each in done if each >= offset} == said
+            if key in ahead:
+                ahead[key] = {each for each in ahead[key] if each >= offset}
         assert found == model and {fact.name for fact in groups.all()} == names
         for (group, topic, queue), offset in model.items():
             assert groups.offset(group.encode(), topic.encode(), queue) == offset
@@ -230,6 +284,7 @@ def test_a_dump_has_groups_and_offsets(world):
     world.broker.groups.put(GroupFact(name="g", consume_enable=False, attributes={"a": "b"}, more=b'{"x":1}'))
     world.broker.groups.commit(G, T, 3, 1 << 40)
     world.broker.groups.commit(G, T, 0, 2)
+    world.broker.groups.set_request_mode("g", "t", "POP", 2)
     world.stop()
     lines = dumped(world.disk)
     other = booted(restored(lines, world.random))
@@ -237,6 +292,7 @@ def test_a_dump_has_groups_and_offsets(world):
     assert other.broker.groups.config(G) == GroupFact(
         name="g", consume_enable=False, attributes={"a": "b"}, more=b'{"x":1}'
     )
+    assert other.broker.groups.request_mode("g", "t") == RequestMode(group="g", topic="t", mode="POP", share=2)
     other.stop()
     assert dumped(other.disk)[1:-1] == lines[1:-1]
 

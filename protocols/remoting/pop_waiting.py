@@ -1,0 +1,166 @@
+"""Pops, and questions whether there is something to pop, that wait until there is: by topic and group.
+
+One of a group's is woken for what comes; it wakes the next if it leaves some. Source: RocketMQ's PopLongPollingService.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Protocol
+
+BUCKET_MS = 100  # what is due within it is answered together
+POLLING_MAX = 1024  # of one topic, group and queue: RocketMQ's popPollingSize
+PARKED, FULL, TOO_LATE = range(3)
+Key = tuple[bytes, bytes]  # topic, group
+
+
+class Waiter(Protocol):
+    """queue_id = -1: of all queues. go() looks again, and may park anew; time_is_up() answers whatever there is."""
+
+    connection: Any
+    topic_name: bytes
+    group: bytes
+    queue_id: int
+    due_ms: int
+
+    def go(self) -> None:
+        """There may be something."""
+
+    def time_is_up(self) -> None:
+        """There is nothing, and it waits no longer."""
+
+
+class PopWaiting:
+    """`waiting` wait, at most `most`. queues(topic, group) = those that a pop of all would look into."""
+
+    def __init__(self, broker: Any, most: int, queues: Any):
+        self._topics = broker.topics
+        self._schedule = broker.schedule
+        self._clock = broker.clock
+        self._most = most
+        self._queues = queues
+        self._lines: dict[Key, _Line] = {}
+        self._buckets: dict[int, dict[Any, None]] = {}
+        self._to_wake: dict[Key, None] = {}
+        self.waiting = 0
+
+    def park(self, waiter: Waiter) -> int:
+        """PARKED, or why it does not wait."""
+        if waiter.due_ms <= self._clock.ms:
+            return TOO_LATE
+        key = waiter.topic_name, waiter.group
+        line = self._lines.get(key)
+        if self.waiting >= self._most or (line and line.counts.get(waiter.queue_id, 0) >= POLLING_MAX):
+            return FULL
+        if line is None:
+            line = self._lines[key] = _Line(self, key)
+        line.add(waiter)
+        number = waiter.due_ms // BUCKET_MS + 1
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = {}
+            self._schedule.at(number * BUCKET_MS, partial(self._expire, number))
+        bucket[waiter] = None
+        self.waiting += 1
+        line.watch(self._queues(*key))
+        return PARKED
+
+    def count(self, topic: bytes, group: bytes, queue_id: int) -> int:
+        """How many wait there."""
+        line = self._lines.get((topic, group))
+        return line.counts.get(queue_id, 0) if line else 0
+
+    def wake_soon(self, topic: bytes, group: bytes) -> None:
+        """One that waits looks again, in the next turn of the loop."""
+        if (topic, group) in self._lines:
+            if not self._to_wake:
+                self._schedule.at(self._clock.ms, self._wake_marked)
+            self._to_wake[topic, group] = None
+
+    def _wake_marked(self) -> None:
+        marked, self._to_wake = self._to_wake, {}
+        for key in marked:
+            self._wake(key, None)
+
+    def arrived(self, line: _Line, queue: Any) -> None:
+        """The queue has more."""
+        line.watched.pop(queue, None)
+        self._wake(line.key, queue.queue_id if queue.topic == line.key[0] else None)
+
+    def _wake(self, key: Key, queue_id: int | None) -> None:
+        """Wake the first that looks into that queue; None: the first. The others go on watching."""
+        line = self._lines.get(key)
+        if line is None:
+            return
+        for waiter in list(line.waiters):
+            if queue_id is None or waiter.queue_id in (-1, queue_id):
+                self._leave(line, waiter)
+                if not waiter.connection.finished:
+                    waiter.go()
+                    break
+        if line.waiters and self._lines.get(key) is line:
+            line.watch(self._queues(*key))
+
+    def _leave(self, line: _Line, waiter: Any) -> None:
+        line.remove(waiter)
+        self._buckets[waiter.due_ms // BUCKET_MS + 1].pop(waiter)
+        self.waiting -= 1
+
+    def _expire(self, number: int) -> None:
+        for waiter in self._buckets.pop(number):
+            line = self._lines[waiter.topic_name, waiter.group]
+            line.remove(waiter)
+            self.waiting -= 1
+            waiter.time_is_up()
+            if not line.waiters:
+                self._end(line)
+
+    def topic_changed(self, name: bytes) -> None:
+        """It was made, changed or deleted. Those that wait in it are answered, ask again, and are told; a retry topic
+        that comes into being is watched."""
+        there = self._topics.find(name) is not None
+        for line in list(self._lines.values()):
+            if line.key[0] == name:
+                for waiter in list(line.waiters):
+                    self._leave(line, waiter)
+                    waiter.time_is_up()
+                self._end(line)
+            elif there and name.endswith(line.key[0]):
+                line.watch(self._queues(*line.key))
+
+    def _end(self, line: _Line) -> None:
+        line.end()
+        if self._lines.get(line.key) is line:
+            del self._lines[line.key]
+
+
+class _Line:
+    """Those of one topic and group, in their order; watched = the queues that tell when they have more."""
+
+    def __init__(self, waiting: PopWaiting, key: Key):
+        self.key = key
+        self.waiters: dict[Any, None] = {}
+        self.counts: dict[int, int] = {}  # queue id -> waiters
+        self.watched: dict[Any, Any] = {}
+        self._waiting = waiting
+
+    def add(self, waiter: Waiter) -> None:
+        self.waiters[waiter] = None
+        self.counts[waiter.queue_id] = self.counts.get(waiter.queue_id, 0) + 1
+
+    def remove(self, waiter: Waiter) -> None:
+        del self.waiters[waiter]
+        self.counts[waiter.queue_id] -= 1
+
+    def watch(self, queues: list[Any]) -> None:
+        """Be told of all of these."""
+        for queue in queues:
+            if queue not in self.watched:
+                callback = self.watched[queue] = partial(self._waiting.arrived, self, queue)
+                queue.when_more(callback)
+
+    def end(self) -> None:
+        """Nobody waits here."""
+        for queue, callback in self.watched.items():
+            queue.forget(callback)
+        self.watched = {}
