@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from core.errors import AccessRefused, LimitReached, NotFound, PreconditionFailed
 from core.log.record import OWN_TOPICS
 from core.native import Native
-from core.queue.topic_queue import Topic, TopicLog, TopicQueue
+from core.queue.topic_queue import Topic, TopicLog
 from core.queue.topic_trim import Trimmer
 from core.state.model import TOPICS_VERSION_KEY, Model
 from core.state.records import TopicConfig, TopicDeleted, TopicFact, TopicsVersion, encode
@@ -64,6 +64,11 @@ class Topics:
         """Of all of them: it grows with every change."""
         return self._model.facts.get(TOPICS_VERSION_KEY) or TopicsVersion()
 
+    @property
+    def by_name(self) -> dict[bytes, Topic]:
+        """All of them, for who looks often: it changes with them."""
+        return self._model.topics
+
     def find(self, name: bytes) -> Topic | None:
         """The topic of that name."""
         return self._model.topics.get(name)
@@ -105,8 +110,7 @@ class Topics:
     def append(self, topic: Topic, message: Native) -> int:
         """Store a message as the next of its queue, which readers are shown when it is committed, and return its offset
         there: who answers its sender waits for the commit (log.wait()). Raises LimitReached, IndexError."""
-        queue: TopicQueue = topic.queues[message.queue_id]
-        offset: int = queue.append(message)
+        offset: int = topic.queue(message.queue_id).append(message)
         return offset
 
     def _change(self, record: TopicFact | TopicDeleted) -> None:

@@ -31,3 +31,13 @@ cdef class TopicQueue(Waiter):
     cpdef long long append(self, Native message) except? -1
     cpdef touch(self)
     cpdef read_in(self, long long offset, Py_ssize_t count, long long bytes_max, object codes, dict fetched)
+
+
+cdef class Topic:
+    cdef readonly object config, queues
+    cdef readonly int write_queues, read_queues, perm, sys_flag
+    cdef readonly bint multi_tags
+    cdef readonly Traffic traffic
+    cdef readonly dict readers
+    cdef dict _made
+    cpdef queue(self, int number)

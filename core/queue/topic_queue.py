@@ -264,20 +264,33 @@ class TopicQueue(Waiter):
             callback()
 
 
+@cython.final
+@cython.cclass
 class Topic:
     """A topic: its config, and its queues[0], [1], ... , each made when it is first asked for.
 
-    traffic = what was put into it; readers: group -> what was given to it."""
+    traffic = what was put into it; readers: group -> what was given to it. write_queues, read_queues, perm, sys_flag,
+    multi_tags (filter type MULTI_TAG): its config's, for who looks often."""
 
-    def __init__(self, config: Any, make: Callable[[bytes, int], TopicQueue], traffic: Traffic | None = None):
+    def __init__(self, config: Any, make: Callable[[bytes, int], Any], traffic: Traffic | None = None):
         self.traffic = Traffic() if traffic is None else traffic
         self.readers: dict[bytes, Traffic] = {}
-        self.config = config
         self.queues = TopicQueues(config, make)
+        self._made = self.queues.made
+        self.configure(config)
 
     def configure(self, config: Any) -> None:
         """It was updated."""
         self.config = self.queues.config = config
+        self.write_queues, self.read_queues = config.write_queues, config.read_queues
+        self.perm, self.sys_flag = config.perm, config.sys_flag
+        self.multi_tags = config.filter_type == "MULTI_TAG"
+
+    @cython.ccall
+    def queue(self, number: cython.int):
+        """queues[number]. Raises IndexError."""
+        found: object = self._made.get(number)
+        return self.queues[number] if found is None else found
 
     def reader(self, group: bytes) -> Traffic:
         """What was given to that group. The caller knows that there is such a group."""
@@ -290,16 +303,16 @@ class Topic:
 class TopicQueues:
     """As many as may be read or written, and those beyond that have ever been used, from when there were more."""
 
-    def __init__(self, config: Any, make: Callable[[bytes, int], TopicQueue]):
+    def __init__(self, config: Any, make: Callable[[bytes, int], Any]):
         self.config = config
         self._make = make
-        self.made: dict[int, TopicQueue] = {}
+        self.made: dict[int, Any] = {}  # TopicQueues
 
     def __len__(self) -> int:
         used = max(self.made) + 1 if self.made else 0
         return max(self.config.read_queues, self.config.write_queues, used)
 
-    def __getitem__(self, number: int) -> TopicQueue:
+    def __getitem__(self, number: int) -> Any:
         """Raises IndexError."""
         found = self.made.get(number)
         if found is None:

@@ -30,14 +30,14 @@ class Batch:
     """begin(), then next() as long as it is true: where the next message's parts are. check() looks through all.
 
     flag                what the user set, i32
-    body, properties    of the message that next() found; bytes
+    body, properties    of the message that next() found; bytes, and how many properties_size are
     """
 
     def __init__(self):
         self.flag = 0
         self._buffer = None
         self._at = self._end = self._start = 0
-        self._body_at = self._body_size = self._text_at = self._text_size = 0
+        self._body_at = self._body_size = self._text_at = self.properties_size = 0
 
     @cython.ccall
     def begin(self, buffer: bytearray, at: cython.Py_ssize_t, size: cython.Py_ssize_t):
@@ -77,9 +77,11 @@ class Batch:
         self._body_at = at + HEAD_BYTES
         self._body_size = body_size
         self._text_at = self._body_at + self._body_size + SIZE_BYTES
-        self._text_size = rd16(b, self._text_at - SIZE_BYTES)
-        if self._text_at + self._text_size != at + size:
-            raise BatchError(f"a message of {size} bytes with {body_size} of body and {self._text_size} of properties")
+        self.properties_size = rd16(b, self._text_at - SIZE_BYTES)
+        if self._text_at + self.properties_size != at + size:
+            raise BatchError(
+                f"a message of {size} bytes with {body_size} of body and {self.properties_size} of properties"
+            )
         self._at = at + size
         return True
 
@@ -91,4 +93,4 @@ class Batch:
     @cython.ccall
     def properties(self) -> bytes:
         """Its property text."""
-        return take(self._buffer, self._text_at, self._text_size)
+        return take(self._buffer, self._text_at, self.properties_size)

@@ -18,12 +18,12 @@ from protocols.remoting.fastjson import BodyError
 from protocols.remoting.fields import FieldError, FrameError
 
 if cython.compiled:
-    from cython.cimports.core.wire import rd32
+    from cython.cimports.core.wire import put_range, rd32
     from cython.cimports.protocols.peer import Peer
     from cython.cimports.protocols.remoting.frame import Frame
     from cython.cimports.protocols.remoting.frame_writer import FrameWriter
 else:
-    from core.wire import rd32
+    from core.wire import put_range, rd32
     from protocols.peer import Peer
     from protocols.remoting.frame import Frame
     from protocols.remoting.frame_writer import FrameWriter
@@ -33,6 +33,7 @@ NOBODY = cython.declare(cython.longlong, 1 << 32)  # the opaque of a one-way req
 JSON = cython.declare(cython.int, 0)  # the kind of our headers, whatever kind the request has, as RocketMQ's broker
 RESPONSE = cython.declare(cython.int, 1)
 ONEWAY = cython.declare(cython.int, 2)
+PIPELINED = cython.declare(cython.int, 8)  # sends under way of a client that does not wait for each before the next
 OUTPUT = 1  # why input is not read: too much is unsent
 IDLE_SECONDS = 120.0  # RocketMQ's serverChannelMaxIdleTimeSeconds: neither read nor written
 CLOSE_SECONDS = 5.0  # to take what is left for it
@@ -45,6 +46,8 @@ class RemotingConnection(Peer):
     """A connection of a producer, a consumer or a tool.
 
     writer  the head of a frame in the making, shared by all connections
+    unanswered  sends that wait for their commit
+    born_host   the other end's address as records have it, once a send has asked for it; empty before
     """
 
     def __init__(self, remoting: object, now: float):
@@ -55,6 +58,8 @@ class RemotingConnection(Peer):
         self._frame = remoting.frame
         self._verbs = remoting.verbs
         self._asked = {}
+        self.unanswered = 0
+        self.born_host = b""
         self._known = self._refused = False
         self._seen_bytes = 0
         self._used_at = now
@@ -74,6 +79,7 @@ class RemotingConnection(Peer):
         size: cython.Py_ssize_t
         frame: Frame = self._frame
         self.wanted = 0
+        self.pipelined = self.unanswered >= PIPELINED
         if not self._known:
             self._meet()
         while not self.paused_for and not self.finished:
@@ -155,6 +161,12 @@ class RemotingConnection(Peer):
         self.write(self.writer.end(size))
         if size:
             self._append_body(body)
+
+    @cython.cfunc
+    def write_from(self, made: bytearray, size: cython.Py_ssize_t):
+        """Write a frame: the first `size` bytes of `made`."""
+        at: cython.Py_ssize_t = self.reserve(size)
+        put_range(self._out, at, made, 0, size)
 
     @cython.cfunc
     def _append_body(self, body: object):

@@ -19,6 +19,7 @@ else:
     PLAIN, ESCAPED, NULL = 0, 1, 2  # its bytes are its text; it is a JSON string with a backslash in it; there is none
 
 FIELDS_MAX = cython.declare(cython.Py_ssize_t, 256)
+LETTERS = cython.declare(cython.Py_ssize_t, 128)  # names of one letter are found at once
 PLACES = cython.declare(cython.Py_ssize_t, 5)  # per field: name at, its size, value at, its size, how it is written
 NO_NUMBER = cython.declare(cython.longlong, -9223372036854775807)  # nobody sends it, nor the one below
 LONG_MAX = cython.declare(cython.ulonglong, 9223372036854775807)
@@ -47,8 +48,11 @@ class Fields:
         self.field_count = 0
         self._memory = array("q", bytes(8 * PLACES * FIELDS_MAX))
         self._places = self._memory
+        self._letters = array("q", bytes(8 * LETTERS))
 
     @cython.cfunc
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def _add(
         self, name_at: cython.Py_ssize_t, name_size: cython.Py_ssize_t, at: cython.Py_ssize_t, size: cython.Py_ssize_t,
         form: cython.longlong,
@@ -63,17 +67,30 @@ class Fields:
         self._places[i + 3] = size
         self._places[i + 4] = form
         self.field_count += 1
+        if name_size == 1:
+            b: cython.p_uchar = self.buffer
+            self._letters[b[name_at] & 0x7F] = i
 
     @cython.cfunc
     @cython.exceptval(-2)
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def _find(self, name: bytes) -> cython.Py_ssize_t:
         """The index of the field's places, or -1. Of two with one name the last counts, as in Java."""
         b: cython.p_uchar = self.buffer
+        text: cython.p_uchar = name
+        size: cython.Py_ssize_t = len(name)
+        at: cython.Py_ssize_t
         i: cython.Py_ssize_t = PLACES * self.field_count
+        if size == 1 and text[0] < LETTERS:  # what _add() left there may be another header's
+            at = self._letters[text[0]]
+            return at if at < i and self._places[at + 1] == 1 and b[self._places[at]] == text[0] else -1
         while i > 0:
             i -= PLACES
-            if same(b, self._places[i], self._places[i + 1], name):
-                return i
+            if self._places[i + 1] == size:
+                at = self._places[i]
+                if size == 0 or b[at] == text[0] and same(b, at, size, name):
+                    return i
         return -1
 
     @cython.cfunc
@@ -89,6 +106,8 @@ class Fields:
             raise FieldError(f"a string of the header holds {error}") from None
 
     @cython.ccall
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def get(self, name: bytes):
         """The field's value as UTF-8 bytes, or None if it is not there or null. Raises FieldError."""
         i: cython.Py_ssize_t = self._find(name)
@@ -105,7 +124,33 @@ class Fields:
         return value
 
     @cython.ccall
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def text_like(self, name: bytes, known: bytes) -> bytes:
+        """text(), as `known` if it says the same: a name that comes over and over is one object, hashed once."""
+        i: cython.Py_ssize_t = self._find(name)
+        if i >= 0 and self._places[i + 4] == PLAIN:
+            if same(self.buffer, self._places[i + 2], self._places[i + 3], known):
+                return known
+        return self.text(name)
+
+    @cython.ccall
     @cython.exceptval(-1, check=True)
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def is_true(self, name: bytes) -> cython.bint:
+        """Whether the field says true, in any case."""
+        i: cython.Py_ssize_t = self._find(name)
+        if i < 0 or self._places[i + 4] == NULL:
+            return False
+        if self._places[i + 4] == PLAIN and self._places[i + 3] != 4:
+            return False
+        return cython.cast(bytes, self.get(name)).lower() == b"true"
+
+    @cython.ccall
+    @cython.exceptval(-1, check=True)
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def number(self, name: bytes) -> cython.longlong:
         """The field's value as i64. Raises FieldError if it is missing or no number."""
         i: cython.Py_ssize_t = self._find(name)
@@ -115,6 +160,8 @@ class Fields:
 
     @cython.ccall
     @cython.exceptval(-1, check=True)
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def number_or(self, name: bytes, default: cython.longlong) -> cython.longlong:
         """The field's value as i64, or the default where it is missing. Raises FieldError if it is no number."""
         i: cython.Py_ssize_t = self._find(name)
@@ -124,6 +171,8 @@ class Fields:
 
     @cython.cfunc
     @cython.exceptval(-1, check=True)
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def _number_at(self, i: cython.Py_ssize_t, name: bytes) -> cython.longlong:
         at: cython.Py_ssize_t = self._places[i + 2]
         value: cython.longlong = decimal(self.buffer, at, at + self._places[i + 3])

@@ -11,14 +11,13 @@ from protocols.remoting.codes import LANGUAGES, VERSION
 
 if cython.compiled:
     from cython.cimports.core.wire import put, take, wr8, wr16, wr32
-    from cython.cimports.protocols.remoting.json_text import put_escaped
+    from cython.cimports.protocols.remoting.json_text import put_decimal, put_escaped
 else:
     from core.wire import put, take, wr8, wr16, wr32
-    from protocols.remoting.json_text import put_escaped
+    from protocols.remoting.json_text import put_decimal, put_escaped
 
 PREFIX_BYTES = cython.declare(cython.Py_ssize_t, 8)
 ESCAPED_MAX = cython.declare(cython.Py_ssize_t, 6)  # bytes that one byte may need in a JSON string
-DIGITS_MAX = cython.declare(cython.int, 19)
 ROOM = cython.declare(cython.Py_ssize_t, 256)  # for what is between the texts
 
 
@@ -168,21 +167,4 @@ class FrameWriter:
     def _decimal(self, value: cython.longlong):
         """Digits; the least of all 64-bit numbers is not for us."""
         self._grow(ROOM)
-        p: cython.p_uchar = self._out
-        if value < 0:
-            wr8(p, self._at, 0x2D)
-            self._at += 1
-            value = -value
-        rest: cython.ulonglong = value
-        limit: cython.ulonglong = 10
-        digits: cython.int = 1
-        while rest >= limit and digits < DIGITS_MAX:
-            digits += 1
-            limit *= 10
-        at: cython.Py_ssize_t = self._at + digits
-        self._at = at
-        while digits:
-            at -= 1
-            p[at] = 0x30 + rest % 10
-            rest //= 10
-            digits -= 1
+        self._at = put_decimal(self._out, self._at, value)

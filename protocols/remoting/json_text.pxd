@@ -7,6 +7,7 @@ cpdef Py_ssize_t scalar_end(unsigned char* b, Py_ssize_t at, Py_ssize_t end) noe
 cpdef Py_ssize_t value_end(unsigned char* b, Py_ssize_t at, Py_ssize_t end) noexcept
 cpdef bytes unescaped(unsigned char* b, Py_ssize_t at, Py_ssize_t end)
 cpdef Py_ssize_t put_escaped(unsigned char* out, Py_ssize_t to, bytes text) noexcept
+cpdef Py_ssize_t put_decimal(unsigned char* out, Py_ssize_t to, long long value) noexcept
 cdef bint _all_numeric(unsigned char* b, Py_ssize_t at, Py_ssize_t end) noexcept
 cdef bint _lies(unsigned char* b, Py_ssize_t at, bytes text) noexcept
 cdef Py_ssize_t _token_end(unsigned char* b, Py_ssize_t at, Py_ssize_t end) noexcept

@@ -10,6 +10,7 @@ import cython
 if cython.compiled:
     from cython.cimports.libc.string import memchr, memcpy
 
+DIGITS_MAX = cython.declare(cython.Py_ssize_t, 19)
 DEPTH_MAX = cython.declare(cython.int, 32)  # of values that are only skipped
 BROKEN = cython.declare(cython.Py_ssize_t, -1)
 QUOTE = cython.declare(cython.uchar, 0x22)
@@ -300,6 +301,30 @@ def put_escaped(out: cython.p_uchar, to: cython.Py_ssize_t, text: bytes) -> cyth
             out[to + 5] = digits[c & 15]
             to += 6
     return to
+
+
+@cython.ccall
+@cython.exceptval(check=False)
+def put_decimal(out: cython.p_uchar, to: cython.Py_ssize_t, value: cython.longlong) -> cython.Py_ssize_t:
+    """Write a number's digits and return the place behind them; there must be room for 20 bytes. The least of all
+    64-bit numbers is not for us."""
+    rest: cython.ulonglong
+    limit: cython.ulonglong = 10
+    digits: cython.Py_ssize_t = 1
+    if value < 0:
+        out[to] = 0x2D
+        to += 1
+        value = -value
+    rest = value
+    while rest >= limit and digits < DIGITS_MAX:
+        digits += 1
+        limit *= 10
+    at: cython.Py_ssize_t = to + digits
+    while at > to:
+        at -= 1
+        out[at] = 0x30 + rest % 10
+        rest //= 10
+    return to + digits
 
 
 @cython.cfunc

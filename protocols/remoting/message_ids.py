@@ -14,12 +14,12 @@ from collections.abc import Callable
 import cython
 
 if cython.compiled:
-    from cython.cimports.core.wire import wr64
+    from cython.cimports.core.wire import put
 else:
-    from core.wire import wr64
+    from core.wire import put
 
 HEX = cython.declare(bytes, b"0123456789ABCDEF")
-OFFSET_BYTES = cython.declare(cython.Py_ssize_t, 8)
+OFFSET_DIGITS = cython.declare(cython.Py_ssize_t, 16)
 COUNTS = 1 << 16
 DAY_MS = 86_400_000
 
@@ -29,21 +29,27 @@ def host_bytes(address: str, port: int) -> bytes:
     return ipaddress.ip_address(address.partition("%")[0]).packed + port.to_bytes(4)
 
 
+@cython.cfunc
+@cython.exceptval(check=False)
+def put_offset_id(
+    out: cython.p_uchar, to: cython.Py_ssize_t, host: bytes, offset: cython.longlong
+) -> cython.Py_ssize_t:
+    """Write the id of what lies at that offset, `host` in hexadecimal already, and return the place behind it."""
+    digits: cython.p_uchar = HEX
+    at: cython.Py_ssize_t
+    put(out, to, host)
+    to += len(host)
+    for at in range(OFFSET_DIGITS):
+        out[to + OFFSET_DIGITS - 1 - at] = digits[offset & 15]
+        offset >>= 4
+    return to + OFFSET_DIGITS
+
+
 @cython.ccall
 def offset_id(host: bytes, offset: cython.longlong) -> bytes:
     """The id of what lies at that offset; `host` in hexadecimal already."""
-    place: bytearray = bytearray(OFFSET_BYTES)
-    b: cython.p_uchar = place
-    wr64(b, 0, offset)
-    size: cython.Py_ssize_t = len(host)
-    made: bytearray = bytearray(size + 2 * OFFSET_BYTES)
-    made[:size] = host
-    out: cython.p_uchar = made
-    digits: cython.p_uchar = HEX
-    at: cython.Py_ssize_t
-    for at in range(OFFSET_BYTES):
-        out[size + 2 * at] = digits[b[at] >> 4]
-        out[size + 2 * at + 1] = digits[b[at] & 15]
+    made: bytearray = bytearray(len(host) + OFFSET_DIGITS)
+    put_offset_id(made, 0, host, offset)
     return bytes(made)
 
 

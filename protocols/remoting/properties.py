@@ -79,13 +79,17 @@ class Properties:
             at = stop + 1
 
     @cython.cfunc
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def _note(self, b: cython.p_uchar, at: cython.Py_ssize_t, name_end: cython.Py_ssize_t, stop: cython.Py_ssize_t):
         candidates: tuple = BY_SIZE[name_end - at]
         number: cython.Py_ssize_t
+        text: cython.p_uchar
         for item in candidates:
             candidate: tuple = item
             name: bytes = candidate[0]
-            if same(b, at, name_end - at, name):
+            text = name
+            if b[at] == text[0] and same(b, at, name_end - at, name):
                 number = candidate[1]
                 self.known |= cython.cast(cython.ulonglong, 1) << number
                 self._places[2 * number] = name_end + 1
@@ -98,6 +102,8 @@ class Properties:
         return self.known >> which & 1 != 0
 
     @cython.ccall
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def value(self, which: cython.int):
         """Its value, or None."""
         if not self.has(which):

@@ -1,12 +1,11 @@
 """Sends: one message or a batch into a topic's queue, answered when the log has it (architecture rule 8.2).
 
 The checks, their order, codes and remarks are those of RocketMQ's SendMessageProcessor and of the hooks of its store.
-What waits for a commit is numbers and bytes in one ring for all connections: nothing that the garbage collector sees.
+One message serves all sends, one after the other: the log copies what it is given. See send_answers.py for the answers.
 """
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
 import cython
@@ -24,13 +23,13 @@ from protocols.remoting.rules import WRITE
 from protocols.remoting.send_header import LETTERS, NAMES
 
 if cython.compiled:
-    from cython.cimports.core.log.waiter import Waiter
     from cython.cimports.core.native import Native
+    from cython.cimports.core.queue.topic_queue import Topic
+    from cython.cimports.core.wire import take
     from cython.cimports.protocols.remoting.batch import Batch
     from cython.cimports.protocols.remoting.connection import RemotingConnection
     from cython.cimports.protocols.remoting.frame import Frame
-    from cython.cimports.protocols.remoting.frame_writer import FrameWriter
-    from cython.cimports.protocols.remoting.message_ids import offset_id
+    from cython.cimports.protocols.remoting.message_ids import put_offset_id
     from cython.cimports.protocols.remoting.properties import (
         CLUSTER,
         DELAY,
@@ -46,15 +45,16 @@ if cython.compiled:
         Properties,
         closed,
     )
+    from cython.cimports.protocols.remoting.send_answers import SendAnswers
     from cython.cimports.protocols.remoting.send_header import SendHeader
 else:
-    from core.log.waiter import Waiter
     from core.native import Native
+    from core.queue.topic_queue import Topic
+    from core.wire import take
     from protocols.remoting.batch import Batch
     from protocols.remoting.connection import RemotingConnection
     from protocols.remoting.frame import Frame
-    from protocols.remoting.frame_writer import FrameWriter
-    from protocols.remoting.message_ids import offset_id
+    from protocols.remoting.message_ids import put_offset_id
     from protocols.remoting.properties import (
         CLUSTER,
         DELAY,
@@ -70,6 +70,7 @@ else:
         Properties,
         closed,
     )
+    from protocols.remoting.send_answers import SendAnswers
     from protocols.remoting.send_header import SendHeader
 
 BUSY = "[REJECTREQUEST]system busy, start flow control for a while"
@@ -84,16 +85,17 @@ ILLEGAL = (
 CRC_BYTES = 20  # of a record's properties: its own checksum
 PROPERTIES_BYTES_MAX = cython.declare(cython.Py_ssize_t, 32767 - CRC_BYTES)
 MESSAGE_BYTES = cython.declare(cython.Py_ssize_t, 256)  # what a message costs beside its body, about
-RING = 256  # sends waiting for one commit before the ring grows
-OBJECTS = cython.declare(cython.Py_ssize_t, 3)  # per send that waits: connection, message id, transaction id
-NUMBERS = cython.declare(cython.Py_ssize_t, 3)  # opaque, queue id, queue offset
-BORN_HOSTS_MAX = 4096
+ID_BYTES = cython.declare(cython.Py_ssize_t, 57)  # of a message id, and a comma
+RETRY_SIGN = cython.declare(cython.uchar, 0x25)  # %: how the name of a retry topic begins
 BATCHED = cython.declare(cython.int, 0xC0)  # bits of sys flag: a record that holds a batch
 TRANSACTION_BITS = cython.declare(cython.int, 0xC)
 ONEWAY = cython.declare(cython.int, 2)  # the flag of a request that nobody waits for
 HOST_BITS = cython.declare(cython.int, 0x30)
 MULTI_TAGS = cython.declare(cython.int, 0x2)
 NO_HOST = bytes(8)
+VALUE_END = b"\x02"
+VALUE_END_BYTE = cython.declare(cython.uchar, 2)
+COMMA = cython.declare(cython.int, 0x2C)
 
 
 def _bits(*which: int) -> int:
@@ -107,7 +109,7 @@ OUR_NAMES = tuple(PROPERTY_NAMES[each] for each in (MSG_REGION, TRACE_ON, CLUSTE
 
 @cython.final
 @cython.cclass
-class Sends(Waiter):
+class Sends:
     """Takes sends of all native connections of one broker.
 
     making   the topics that are not there, and those that a message goes to in place of its own (making.py)
@@ -115,29 +117,30 @@ class Sends(Waiter):
     """
 
     def __init__(self, broker: Any, rules: Any, making: Any, ids: Any):
-        Waiter.__init__(self)
-        self._topics = broker.topics
-        self._flow, self._log = broker.flow, broker.log
+        self._topics = broker.topics.by_name
+        self._flow = broker.flow
         self._making, self._ids = making, ids
         self._header = SendHeader()
         self._properties = Properties()
         self._batch = Batch()
+        self._message = Native(b"", 0, b"")
+        self._rotation = 0
+        broker.topics.changed.append(self._topic_changed)
         self._store_host = rules.store_host
         self._host_hex = rules.store_host.hex().upper().encode()
         self._region = rules.region.encode()
+        self._answers = SendAnswers(broker.log, self._host_hex)
         self.configure(rules)
-        self._born_hosts: dict[tuple, bytes] = {}
-        self._objects: list = [None] * (OBJECTS * RING)
-        self._numbers = self._memory = array("q", bytes(8 * NUMBERS * RING))
-        self._size = RING
-        self._first = self._next = self._rotation = 0
 
     def configure(self, rules: Any) -> None:
         """What of the rules may change."""
         self._body_max, self._writable = rules.body_bytes_max, rules.permission & WRITE != 0
-        self._trace = b"true" if rules.trace_on else b"false"
-        self._added = entry(b"MSG_REGION", self._region) + entry(b"TRACE_ON", self._trace)
+        self._topic_name, self._topic_found = b"", None
+        trace = b"true" if rules.trace_on else b"false"
+        self._added = entry(b"MSG_REGION", self._region) + entry(b"TRACE_ON", trace)
         self._added += entry(b"CLUSTER", rules.cluster.encode())
+        self._added_behind = VALUE_END + self._added
+        self._answers.say(((b"TRACE_ON", trace), (b"MSG_REGION", self._region)))
 
     # --- requests
 
@@ -162,14 +165,16 @@ class Sends(Waiter):
     @cython.cfunc
     def _send_one(self, connection: RemotingConnection, frame: Frame):
         header: SendHeader = self._header
-        topic: object = self._topic(connection)
-        message: Native = Native(header.topic, self._queue_id(topic), b"", self._text())
-        self._fill(message, topic, connection)
-        if header.topic.startswith(RETRY_PREFIX):
+        topic: Topic = self._topic(connection)
+        text: bytes = self._text()
+        message: Native = self._new_message(topic, self._queue_id(topic), text, connection)
+        name: cython.p_uchar = message.topic
+        if name[0] == RETRY_SIGN and message.topic.startswith(RETRY_PREFIX):
             topic = self._making.redirected(topic, message, header, frame.version)
         self._check(frame.body_size, len(message.properties))
         found: Properties = self._properties
-        found.read(message.properties)
+        if message.properties is not text:
+            found.read(message.properties)
         answered_queue: cython.int = message.queue_id
         level: cython.int = delay_level(found.value(DELAY)) if found.has(DELAY) else 0
         self._refuse_unserved(found, level > 0)
@@ -178,52 +183,69 @@ class Sends(Waiter):
         else:
             message.tags_code = found.tags_code()
         message.body = frame.body()
-        self._topics.append(topic, message)
+        topic.queue(message.queue_id).append(message)
         self._flow.took(frame.body_size + MESSAGE_BYTES)
         if not frame.flag & ONEWAY:
-            self._wait(connection, frame.opaque, answered_queue, message.queue_offset)
-            self._describe(offset_id(self._host_hex, message.offset), found.value(UNIQ_KEY))
+            self._answers.wait(
+                connection,
+                frame.opaque,
+                answered_queue,
+                message.queue_offset,
+                message.offset,
+                found.value(UNIQ_KEY),
+            )
+        message.body = b""
 
     @cython.cfunc
     def _send_batch(self, connection: RemotingConnection, frame: Frame):
         header: SendHeader = self._header
-        topic: object = self._topic(connection)
-        self._check_batch(frame)
+        topic: Topic = self._topic(connection)
+        count: cython.Py_ssize_t = self._check_batch(frame)
         found: Properties = self._properties
         found.read(header.properties)
         transaction_id: object = found.value(UNIQ_KEY)
         batch: Batch = self._batch
-        queue_id: cython.int = self._queue_id(topic)
+        message: Native = self._new_message(topic, self._queue_id(topic), b"", connection)
+        queue: object = topic.queue(message.queue_id)
         first: cython.longlong = -1
-        ids: list = []
-        message: Native
+        ids: bytearray = bytearray(count * ID_BYTES)
+        to: cython.Py_ssize_t = 0
         while batch.next():
-            message = Native(header.topic, queue_id, batch.body(), closed(batch.properties()))
+            message.body = batch.body()
+            message.properties = closed(batch.properties())
+            message.flag = batch.flag
             found.read(message.properties)
             message.tags_code = found.tags_code()
-            self._fill(message, topic, connection)
-            message.flag = batch.flag
-            self._topics.append(topic, message)
+            queue.append(message)
             if first < 0:
                 first = message.queue_offset
-            ids.append(offset_id(self._host_hex, message.offset))
-        self._flow.took(frame.body_size + MESSAGE_BYTES * len(ids))
+            to = put_offset_id(ids, to, self._host_hex, message.offset)
+            ids[to] = COMMA
+            to += 1
+        message.body = b""
+        self._flow.took(frame.body_size + MESSAGE_BYTES * count)
         if not frame.flag & ONEWAY:
-            self._wait(connection, frame.opaque, queue_id, first)
-            self._describe(b",".join(ids), transaction_id)
+            listed: bytes = take(ids, 0, to - 1)
+            self._answers.wait(connection, frame.opaque, message.queue_id, first, -1, transaction_id, listed)
 
     # --- checks
 
     @cython.cfunc
-    def _topic(self, connection: RemotingConnection) -> object:
+    def _topic(self, connection: RemotingConnection) -> Topic:
         """The topic that is sent to. Making looks closer wherever something is not as it mostly is."""
         header: SendHeader = self._header
-        topic: object = self._topics.find(header.topic)
-        if topic is None or not self._writable or header.topic in UNSENDABLE:
-            return self._making.topic_for(header, connection)
-        if header.queue_id >= topic.config.write_queues and header.queue_id >= topic.config.read_queues:
+        topic: Topic = self._topic_found
+        if header.topic is not self._topic_name:
+            topic = self._topics.get(header.topic)
+            if topic is None or not self._writable or header.topic in UNSENDABLE:
+                return self._making.topic_for(header, connection)
+            self._topic_name, self._topic_found = header.topic, topic
+        if header.queue_id >= topic.write_queues and header.queue_id >= topic.read_queues:
             return self._making.topic_for(header, connection)
         return topic
+
+    def _topic_changed(self, name: bytes) -> None:
+        self._topic_name, self._topic_found = b"", None
 
     @cython.cfunc
     def _check(self, body_size: cython.Py_ssize_t, properties_size: cython.Py_ssize_t):
@@ -233,8 +255,8 @@ class Sends(Waiter):
         if body_size == 0 or too_big or flags & BATCHED:
             raise Refused(Response.MESSAGE_ILLEGAL, ILLEGAL.format(self._body_max))
 
-    def _check_batch(self, frame: Frame) -> None:
-        """A batch is looked through before anything of it is taken."""
+    def _check_batch(self, frame: Frame) -> int:
+        """A batch is looked through before anything of it is taken; how many messages there are."""
         header: SendHeader = self._header
         if len(header.topic) > TOPIC_MAX:
             raise Refused(Response.MESSAGE_ILLEGAL, f"message topic length too long {len(header.topic)}")
@@ -248,13 +270,14 @@ class Sends(Waiter):
         batch: Batch = self._batch
         batch.begin(frame.buffer, frame.body_at, frame.body_size)
         try:
-            batch.check()
+            count: int = batch.check()
         except BatchError as error:
             raise Refused(Response.MESSAGE_ILLEGAL, f"{ILLEGAL.format(self._body_max)} {error}") from None
         while batch.next():
-            if len(batch.properties()) >= PROPERTIES_BYTES_MAX:
+            if batch.properties_size >= PROPERTIES_BYTES_MAX:
                 raise Refused(Response.MESSAGE_ILLEGAL, ILLEGAL.format(self._body_max))
         batch.begin(frame.buffer, frame.body_at, frame.body_size)
+        return count
 
     @cython.cfunc
     def _refuse_unserved(self, found: Properties, delayed: cython.bint):
@@ -272,11 +295,11 @@ class Sends(Waiter):
 
     @cython.cfunc
     @cython.exceptval(-1, check=True)
-    def _queue_id(self, topic: object) -> cython.int:
+    def _queue_id(self, topic: Topic) -> cython.int:
         """The queue that is asked for, or the topic's next one."""
         if self._header.queue_id >= 0:
             return self._header.queue_id
-        count: cython.int = topic.config.write_queues
+        count: cython.int = topic.write_queues
         if count <= 0:
             name = self._header.topic.decode()
             raise Refused(Response.SYSTEM_ERROR, f"topic[{name}] has no queue to write to: writeQueueNums is {count}")
@@ -285,106 +308,46 @@ class Sends(Waiter):
 
     @cython.cfunc
     def _text(self) -> bytes:
-        """The properties that are stored: the sender's, and ours behind them."""
+        """The properties that are stored: the sender's, and ours behind them. The known ones are then where they are in
+        what comes first, the sender's, so that one look is enough."""
         text: bytes = self._header.properties
         found: Properties = self._properties
         found.read(text)
-        if found.known & OURS:
-            text = without(text, *OUR_NAMES)
-        text = closed(text)
-        if not found.has(UNIQ_KEY):
-            text += entry(b"UNIQ_KEY", self._ids.make())
-        return text + self._added
+        if found.known & OURS or not found.has(UNIQ_KEY):
+            text = closed(without(text, *OUR_NAMES))
+            if not found.has(UNIQ_KEY):
+                text += entry(b"UNIQ_KEY", self._ids.make())
+            found.read(text)
+        last: cython.p_uchar = text
+        return text + (self._added if last[len(text) - 1] == VALUE_END_BYTE else self._added_behind)
 
     @cython.cfunc
-    def _fill(self, message: Native, topic: object, connection: RemotingConnection):
+    def _new_message(self, topic: Topic, queue_id: cython.int, text: bytes, connection: RemotingConnection) -> Native:
+        """The message with all that its header says of it, and no body yet."""
         header: SendHeader = self._header
+        message: Native = self._message
+        message.topic = header.topic
+        message.queue_id = queue_id
+        message.properties = text
         message.flag = header.flag
         message.sys_flag = header.sys_flag & ~HOST_BITS
-        if topic.config.filter_type == "MULTI_TAG":
+        if topic.multi_tags:
             message.sys_flag |= MULTI_TAGS
         message.born_ms = header.born_ms
         message.reconsume_times = header.reconsume_times
-        host: object = self._born_hosts.get(connection.peer_address)
-        message.born_host = host if host is not None else self._born_host(connection)
+        message.prepared_offset = message.tags_code = 0
+        if not connection.born_host:
+            self._meet(connection)
+        message.born_host = connection.born_host
         message.store_host = self._store_host
+        return message
 
-    def _born_host(self, connection: RemotingConnection) -> bytes:
+    def _meet(self, connection: RemotingConnection) -> None:
         """The other end's address, as records have it; none for who comes by a Unix socket."""
-        if len(self._born_hosts) >= BORN_HOSTS_MAX:
-            self._born_hosts.clear()
         try:
-            host = host_bytes(connection.peer_address[0], connection.peer_address[1])
+            connection.born_host = host_bytes(connection.peer_address[0], connection.peer_address[1])
         except ValueError:
-            host = NO_HOST
-        self._born_hosts[connection.peer_address] = host
-        return host
-
-    # --- answers
-
-    @cython.cfunc
-    def _wait(
-        self, connection: RemotingConnection, opaque: cython.longlong, queue_id: cython.int, offset: cython.longlong
-    ):
-        """The send is answered when the batch that is filling is committed; _describe() says the rest of it."""
-        if self._next - self._first == self._size:
-            self._grow()
-        at: cython.Py_ssize_t = self._next & (self._size - 1)
-        self._objects[OBJECTS * at] = connection
-        self._numbers[NUMBERS * at] = opaque
-        self._numbers[NUMBERS * at + 1] = queue_id
-        self._numbers[NUMBERS * at + 2] = offset
-        self._next += 1
-        if self.batch_no != self._log.batch_no:
-            self._log.wait(self)
-
-    @cython.cfunc
-    def _describe(self, message_id: bytes, transaction_id: object):
-        at: cython.Py_ssize_t = (self._next - 1) & (self._size - 1)
-        self._objects[OBJECTS * at + 1] = message_id
-        self._objects[OBJECTS * at + 2] = transaction_id
-
-    def _grow(self) -> None:
-        """Twice the room. What lies at n lies at n modulo the size."""
-        objects: list = [None] * (2 * OBJECTS * self._size)
-        memory = array("q", bytes(16 * NUMBERS * self._size))
-        for n in range(self._first, self._next):
-            old, new = n & (self._size - 1), n & (2 * self._size - 1)
-            objects[OBJECTS * new : OBJECTS * new + OBJECTS] = self._objects[OBJECTS * old : OBJECTS * old + OBJECTS]
-            memory[NUMBERS * new : NUMBERS * new + NUMBERS] = self._memory[NUMBERS * old : NUMBERS * old + NUMBERS]
-        self._objects, self._memory, self._numbers = objects, memory, memory
-        self._size *= 2
-
-    @cython.ccall
-    @cython.exceptval(-1, check=True)
-    def mark(self) -> cython.longlong:
-        """The batch closes: the sends that it holds are those up to this one."""
-        return self._next
-
-    @cython.ccall
-    def committed(self, mark: cython.longlong):
-        """Answer all sends up to `mark`."""
-        while self._first < mark:
-            self._answer(self._first & (self._size - 1))
-            self._first += 1
-
-    @cython.cfunc
-    def _answer(self, at: cython.Py_ssize_t):
-        connection: RemotingConnection = self._objects[OBJECTS * at]
-        transaction_id: object = self._objects[OBJECTS * at + 2]
-        self._objects[OBJECTS * at] = self._objects[OBJECTS * at + 2] = None
-        if connection.finished:
-            return
-        connection.begin(self._numbers[NUMBERS * at], 0)
-        writer: FrameWriter = connection.writer
-        writer.number(b"queueId", self._numbers[NUMBERS * at + 1])
-        if transaction_id is not None:
-            writer.field(b"transactionId", transaction_id)
-        writer.field(b"TRACE_ON", self._trace)
-        writer.field(b"MSG_REGION", self._region)
-        writer.field(b"msgId", self._objects[OBJECTS * at + 1])
-        writer.number(b"queueOffset", self._numbers[NUMBERS * at + 2])
-        connection.end()
+            connection.born_host = NO_HOST
 
 
 def send(connection: Any, frame: Any) -> None:

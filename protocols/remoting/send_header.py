@@ -33,7 +33,7 @@ class SendHeader:
     """
 
     def __init__(self):
-        self.topic = self.default_topic = self.properties = b""
+        self._group = self.topic = self.default_topic = self.properties = b""
         self.queue_id = self.sys_flag = self.flag = self.reconsume_times = self.default_queues = 0
         self.max_reconsume_times = -1
         self.born_ms = 0
@@ -42,9 +42,9 @@ class SendHeader:
     @cython.ccall
     def read(self, frame: Frame, names: tuple):
         """Take the fields of a send. Raises FieldError, which names the field."""
-        frame.text(names[0])
-        self.topic = frame.text(names[1])
-        self.default_topic = frame.text(names[2])
+        self._group = frame.text_like(names[0], self._group)
+        self.topic = frame.text_like(names[1], self.topic)
+        self.default_topic = frame.text_like(names[2], self.default_topic)
         self.default_queues = number(frame, names[3])
         self.queue_id = number(frame, names[4])
         self.sys_flag = number(frame, names[5])
@@ -53,31 +53,33 @@ class SendHeader:
         properties = frame.get(names[8])
         self.properties = properties if properties is not None else b""
         self.reconsume_times = number_or(frame, names[9], 0)
-        self.unit = is_true(frame, names[10])
+        self.unit = frame.is_true(names[10])
         self.max_reconsume_times = number_or(frame, names[11], -1)
-        self.batch = is_true(frame, names[12])
+        self.batch = frame.is_true(names[12])
 
 
 @cython.ccall
 @cython.exceptval(-1, check=True)
 def number(frame: Frame, name: bytes) -> cython.int:
     """An i32 that must be there. Raises FieldError."""
-    value: cython.longlong = frame.number(name)
-    if value < INT_MIN or value > INT_MAX:
-        raise FieldError(f"the custom field <{name.decode()}> is not a 32-bit number: {value}")
-    return value
+    return _narrow(frame.number(name), name)
 
 
 @cython.ccall
 @cython.exceptval(-1, check=True)
 def number_or(frame: Frame, name: bytes, default: cython.int) -> cython.int:
     """An i32 that may be missing. Raises FieldError."""
-    return default if frame.get(name) is None else number(frame, name)
+    return _narrow(frame.number_or(name, default), name)
 
 
-@cython.ccall
-@cython.exceptval(-1)
-def is_true(frame: Frame, name: bytes) -> cython.bint:
-    """Whether the field says true, in any case."""
-    value = frame.get(name)
-    return value is not None and cython.cast(bytes, value).lower() == b"true"
+@cython.cfunc
+@cython.exceptval(-1, check=True)
+def _narrow(value: cython.longlong, name: bytes) -> cython.int:
+    if value < INT_MIN or value > INT_MAX:
+        raise FieldError(f"the custom field <{name.decode()}> is not a 32-bit number: {value}")
+    return value
+
+
+def is_true(frame: Frame, name: bytes) -> bool:
+    """Frame.is_true(), as number() is spelt."""
+    return bool(frame.is_true(name))

@@ -17,7 +17,7 @@ from protocols.remoting.errors import FAQ, Refused
 from protocols.remoting.making import MAX_TIMES_SINCE, UNIT_SUB, Making
 from protocols.remoting.message_ids import offset_id
 from protocols.remoting.rules import WRITE
-from protocols.remoting.send_header import is_true, number, number_or
+from protocols.remoting.send_header import number, number_or
 from protocols.remoting.stored import stored_message
 
 FIRST_LEVEL = 3  # of the delays between attempts: 10 seconds
@@ -60,7 +60,7 @@ class SendingBack:
         if group.retry_queue_nums <= 0:
             connection.respond(frame.opaque, Response.SUCCESS)
             return
-        self._check_retry_topic(name, group, is_true(frame, b"unitMode"))
+        self._check_retry_topic(name, group, frame.is_true(b"unitMode"))
         most = group.retry_max_times
         if frame.version >= MAX_TIMES_SINCE:
             most = number_or(frame, b"maxReconsumeTimes", most)

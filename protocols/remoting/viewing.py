@@ -12,7 +12,7 @@ from typing import Any
 from core.log.key_search import OFFSET_MAX, Span
 from core.queries import NativeKey, id_of
 from protocols.remoting.codes import Request, Response
-from protocols.remoting.send_header import is_true, number
+from protocols.remoting.send_header import number
 
 UNIQUE_MAX, RESULTS_MAX = 32, 64  # RocketMQ's defaultQueryMaxNum, maxMsgsNumBatch
 ANSWER_BYTES_MAX = (16 << 20) - 4096  # of records: RocketMQ's clients take no frame above 16 MiB
@@ -37,7 +37,7 @@ def _answer_view(connection: Any, opaque: int, offset: int, found: Any) -> None:
 
 def query(connection: Any, frame: Any) -> None:
     """QUERY_MESSAGE: the newest that were stored between two times and have a key, in the order of the log."""
-    unique = is_true(frame, b"_UNIQUE_KEY_QUERY")
+    unique = frame.is_true(b"_UNIQUE_KEY_QUERY")
     most = min(number(frame, b"maxNum"), RESULTS_MAX)
     span = Span(max(frame.number(b"beginTimestamp"), 0), min(frame.number(b"endTimestamp"), OFFSET_MAX))
     by_tags = not unique and frame.get(b"indexType") == BY_TAGS

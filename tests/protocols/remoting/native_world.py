@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 from core.config import Config
 from core.flow import Flow
-from core.native import SCHEDULE_TOPIC, tags_code
-from core.queue.traffic import Traffic
+from core.native import SCHEDULE_TOPIC, Native, tags_code
+from core.queue.topic_queue import Topic
 from core.schedule import Schedule
 from core.state.records import GroupFact, TopicConfig
 from protocols.remoting import pull, queue_verbs, send, sending_back, system_topics, topic_verbs
@@ -21,6 +21,7 @@ from tests.protocols.remoting.world import Client
 
 FAMILIES = (send.VERBS, pull.VERBS, topic_verbs.VERBS, queue_verbs.VERBS, sending_back.VERBS)
 STATE = 2  # a kind of record
+FIELDS = [name for name in dir(Native) if not name.startswith("_")] or list(vars(Native(b"", 0, b"")))
 
 
 def record(message):
@@ -45,11 +46,30 @@ def record(message):
 class Queue:
     """Messages as (message, committed); a record is b'R' and the body."""
 
-    def __init__(self, topic, queue_id):
-        self.topic, self.queue_id = topic, queue_id
+    def __init__(self, world, name, queue_id):
+        self.world, self.name, self.queue_id = world, name, queue_id
         self.messages, self.callbacks, self.cold = [], [], None
         self.whole = False  # records are given as they are
         self.min_offset = self.max_offset = 0
+
+    @property
+    def end(self):
+        return len(self.messages)
+
+    def append(self, message):
+        world = self.world
+        message.offset = world.log.append(STATE, b"message")
+        message.queue_offset = len(self.messages)
+        message.store_ms = world.clock.ms
+        assert message.tags_code == tags_code(message.topic, message.properties, message.store_ms)
+        kept = Native(b"", 0, b"")  # the one that came serves for the next send, too
+        for name in FIELDS:
+            setattr(kept, name, getattr(message, name))
+        self.messages.append(kept)
+        upto = len(self.messages)
+        world.log.when_committed(lambda: self.commit(upto))
+        world.turn.schedule()
+        return message.queue_offset
 
     def read(self, offset, count, bytes_max, codes, done):
         if self.cold is not None:
@@ -62,7 +82,7 @@ class Queue:
         while at < self.max_offset and len(records) < count and at < offset + 800:
             message = self.messages[at]
             if codes is None or message.tags_code in codes:
-                whole = self.whole or self.topic.config.name == SCHEDULE_TOPIC
+                whole = self.whole or self.name == SCHEDULE_TOPIC
                 records.append(record(message) if whole else b"R" + message.body)
             at += 1
         return records, at, offset
@@ -87,18 +107,6 @@ class Queue:
         done((ms, upper))
 
 
-class Queues(dict):
-    def __init__(self, topic):
-        self.topic = topic
-
-    def __len__(self):
-        return max(self.topic.config.read_queues, self.topic.config.write_queues)
-
-    def __missing__(self, queue_id):
-        self[queue_id] = Queue(self.topic, queue_id)
-        return self[queue_id]
-
-
 class Topics:
     def __init__(self, world):
         self.world = world
@@ -106,16 +114,18 @@ class Topics:
         self.changed = []
         self.version = SimpleNamespace(counter=0, ms=0)
 
+    @property
+    def by_name(self):
+        return self.table
+
     def find(self, name):
         return self.table.get(name)
 
     def put(self, config):
         there = self.table.get(config.name)
         if there is None:
-            there = self.table[config.name] = SimpleNamespace(config=config, traffic=Traffic(), readers={})
-            there.reader = lambda group: there.readers.setdefault(group, Traffic())
-            there.queues = Queues(there)
-        there.config = config
+            there = self.table[config.name] = Topic(config, lambda name, number: Queue(self.world, name, number))
+        there.configure(config)
         self._fact(config.name)
         return there
 
@@ -134,16 +144,7 @@ class Topics:
         return list(self.table.values())
 
     def append(self, topic, message):
-        world, queue = self.world, topic.queues[message.queue_id]
-        message.offset = world.log.append(STATE, b"message")
-        message.queue_offset = len(queue.messages)
-        message.store_ms = world.clock.ms
-        assert message.tags_code == tags_code(message.topic, message.properties, message.store_ms)
-        queue.messages.append(message)
-        upto = len(queue.messages)
-        world.log.when_committed(lambda: queue.commit(upto))
-        world.turn.schedule()
-        return message.queue_offset
+        return topic.queue(message.queue_id).append(message)
 
 
 class Groups:
@@ -250,7 +251,7 @@ class NativeWorld(Bench):
 
     def messages(self, name=b"T"):
         """What lies in a topic's queues, in the order of the log."""
-        queues = self.topics.find(name).queues.values()
+        queues = self.topics.find(name).queues.made.values()
         return sorted((each for queue in queues for each in queue.messages), key=lambda each: each.offset)
 
 
