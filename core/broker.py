@@ -48,7 +48,7 @@ from core.state.changes import Changes
 from core.state.changes import Ports as ChangePorts
 from core.state.checkpoint import Checkpointer
 from core.state.checkpoint import Ports as CheckpointPorts
-from core.state.delayed import DelayedQueue
+from core.state.delayed import HALVES, TIMERS, DelayedQueue
 from core.state.kept_keys import read_keys
 from core.state.model import IDS_KEY, Model, VirtualHost
 from core.state.reappend import Ports as ReappendPorts
@@ -57,10 +57,14 @@ from core.state.records import IdsFact, encode
 from core.state.restore import Restored, restore
 from core.state.retain import Retainer
 from core.state.snapshot import Stamp, read_chunk
+from core.state.waking import Ports as WakingPorts
+from core.state.waking import Waking
 from core.topics import Ports as TopicPorts
 from core.topics import Topics
 from core.topology import Topology, random_name
 from core.turn import Turn
+from core.waits import Ports as WaitPorts
+from core.waits import Waits
 
 DEFAULT_VHOST = "/"
 NO_BOUND = 1 << 62  # until the gateway, which knows how much memory there is, says how much transient queues may take
@@ -94,7 +98,7 @@ class Loop(NamedTuple):
 
 class Broker:
     """turn, schedule, model, spill are there at once; log, tail, cold, checkpointer, topology, publisher, replies,
-    dead_letters, groups, pops and delays from start() on.
+    dead_letters, groups, pops, delays, and of native messages timers and halves from start() on.
 
     content(header block) reads a message's header fields and properties: headers(), property_of(name)
     connections  those that are open; their protocols add and remove themselves
@@ -242,19 +246,20 @@ class Broker:
         self.topology = Topology(changes, partial(Exchanges, changes, histories), lifetimes)
         self.groups = make_groups(changes, self.schedule, self.clock, self.config)
         self.pops = make_pops(self)
+        waking = partial(Waking, WakingPorts(self.clock, self.schedule, self.cold, self.reader.fetch, loop.soon))
         self.delays = Delays(
             DelayPorts(
                 model=self.model,
                 publisher=self.publisher,
                 clock=self.clock,
-                schedule=self.schedule,
-                cold=self.cold,
-                fetch=self.reader.fetch,
-                soon=loop.soon,
+                waking=waking,
                 content=self.content,
                 add_queue=self.topology.add_delayed_queue,
             )
         )
+        change = partial(changes.change, durable=True)
+        waits = WaitPorts(self.model, self.log, self.topics, self.handover.gather, change, waking)
+        self.timers, self.halves = Waits(TIMERS, waits), Waits(HALVES, waits)
 
     def _build_past(self) -> None:
         disk, at, limits = self._disk, self.schedule.at, self.config.limits
@@ -302,8 +307,10 @@ class Broker:
                 checkpointer.touched[queue.id] = queue
             if queue.keys is not None and queue.ready:
                 read_keys(queue, partial(read_chunk, self._disk.store), self._disk.files.read)
-            if isinstance(queue, DelayedQueue):
+            if isinstance(queue, DelayedQueue) and queue.vhost:
                 self.delays.restored(queue, partial(read_chunk, self._disk.store))
+            elif isinstance(queue, DelayedQueue):
+                queue.fill(partial(read_chunk, self._disk.store))
             elif queue.ready or queue.delayed:
                 self.cold.expire(queue)
         for topic in self.topics.all():
@@ -360,7 +367,8 @@ class Broker:
         self.groups.flush()
         self.handover.closing = self.reappender.closed = self.key_blocks.closed = True
         self.schedule.close()
-        self.delays.close()
+        for each in (self.delays, self.timers, self.halves):
+            each.close()
         self.dead_letters.close()
         self.handover.now()
         self.checkpointer.close(partial(self.log.close, partial(self._closed, done)))

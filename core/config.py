@@ -257,6 +257,13 @@ class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     enable_property_filter: bool = True
     use_server_side_reset_offset: bool = True
     trace_on: bool = True
+    transaction_time_out: int = 6000
+    transaction_check_interval: int = 30_000
+    transaction_check_max: int = 15
+    reject_transaction_message: bool = False
+    timer_wheel_enable: bool = True
+    timer_max_delay_sec: int = 259_200
+    recall_message_enable: bool = True
     region_id: str = "DefaultRegion"
     pop_inflight_message_threshold: int = 10_000
     enable_retry_topic_v2: bool = False
@@ -268,6 +275,10 @@ class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "max_message_size": (1, 16 * MIB),
             "broker_permission": (0, 7),
             "pop_inflight_message_threshold": (1, 100_000),
+            "transaction_time_out": (1, 86_400_000),
+            "transaction_check_interval": (1, 86_400_000),
+            "transaction_check_max": (0, 10_000),
+            "timer_max_delay_sec": (0, 315_360_000),
         }
         _within("rocketmq", self, bounds)
         if not NATIVE_NAME.fullmatch(self.region_id):

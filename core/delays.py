@@ -8,22 +8,15 @@ What was due while the broker was down goes at start, in the order of the due ti
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from heapq import nsmallest
 from typing import Any, NamedTuple, Protocol
 
 from core.message import Message
-from core.queue.index import CHUNK_UNITS
 from core.routing.router import UNROUTABLE, Route
 from core.state.delayed import DelayedQueue
 from core.state.model import VirtualHost
-
-logger = logging.getLogger(__name__)
-
-Offsets = list[int]  # of a queue
-FIRED_AT_ONCE = 128  # in one iteration of the loop
+from core.state.waking import Waking
 
 
 class Content(Protocol):
@@ -60,9 +53,8 @@ class Released(Protocol):
 class Ports(NamedTuple):
     """What delays work with.
 
-    model, publisher, clock, schedule, cold   of the broker
-    fetch(units, done)                        reads messages: Reader.fetch
-    soon(callback)                            in the next iteration of the loop
+    model, publisher, clock                   of the broker
+    waking(release)                           gives a Waking
     content(header block, what is unseen)     gives a Content
     add_queue(vhost)                          declares the hidden queue
     """
@@ -70,10 +62,7 @@ class Ports(NamedTuple):
     model: Any
     publisher: Any
     clock: Any
-    schedule: Any
-    cold: Any
-    fetch: Callable[[Any, Callable[[Any], None]], None]
-    soon: Callable[[Callable[[], None]], Any]
+    waking: Callable[[Callable[[Any, int, Any], None]], Waking]
     content: Callable[[bytes, bytes], Any]
     add_queue: Callable[[VirtualHost], None]
 
@@ -91,10 +80,13 @@ class Delays:
     def __init__(self, ports: Ports):
         self._ports = ports
         self._routes: dict[DelayedQueue, Route] = {}
-        self._entries: dict[DelayedQueue, Any] = {}  # queue -> its entry in the schedule
-        self._firing: set[DelayedQueue] = set()
-        self._closed = False
-        self.fired = self.cancelled = self.unread = 0
+        self._waking = ports.waking(lambda queue, offset, message: self._release(queue, offset, message))
+        self.fired = self.cancelled = 0
+
+    @property
+    def unread(self) -> int:
+        """See above."""
+        return self._waking.unread
 
     def hold(self, message: Message, delay_ms: int, vhost: VirtualHost) -> Route:
         """Where to publish the message so that it waits; it is given its due time. Made when first asked for."""
@@ -123,23 +115,21 @@ class Delays:
         """Recovery made this queue."""
         queue.fill(read_chunk)
         self._adopt(queue)
-        self._arm(queue)
+        self._waking.arm(queue)
 
     def _adopt(self, queue: DelayedQueue) -> Route:
-        queue.waits = self._arm
+        queue.waits = self._waking.arm
         route = self._routes[queue] = Route((queue,), (queue,))
         return route
 
     def forget(self, queue: DelayedQueue) -> None:
         """The queue was deleted."""
         self._routes.pop(queue, None)
-        entry = self._entries.pop(queue, None)
-        if entry is not None:
-            self._ports.schedule.cancel(entry)
+        self._waking.forget(queue)
 
     def close(self) -> None:
         """Nothing is published any more."""
-        self._closed = True
+        self._waking.close()
 
     # -- what an operator asks
 
@@ -167,66 +157,6 @@ class Delays:
         return done
 
     # -- when one is due
-
-    def _arm(self, queue: DelayedQueue) -> None:
-        """Ask to be woken for the earliest; while some are on their way they ask themselves."""
-        if queue in self._firing:
-            return
-        schedule, ms = self._ports.schedule, queue.due.first()
-        entry = self._entries.pop(queue, None)
-        if entry is not None:
-            schedule.cancel(entry)
-        if ms >= 0:
-            self._entries[queue] = schedule.at(ms, partial(self._wake, queue))
-
-    def _wake(self, queue: DelayedQueue) -> None:
-        self._entries.pop(queue, None)
-        self._fire(queue)
-
-    def _fire(self, queue: DelayedQueue) -> None:
-        """Take what is due, a bounded number, and read it."""
-        self._firing.discard(queue)
-        if queue.deleted or queue.stopped or self._closed:
-            return
-        offsets = queue.take_due(self._ports.clock.tick(), FIRED_AT_ONCE)
-        if not offsets:
-            self._arm(queue)
-            return
-        self._firing.add(queue)
-        self._read(queue, offsets, [])
-
-    def _read(self, queue: DelayedQueue, offsets: Offsets, rest: Offsets) -> None:
-        """Have their messages in memory: first the chunks of the index, then the records. `rest` = to be read after
-        them, one by one."""
-        if queue.deleted or queue.stopped:  # a chunk does not come
-            self._firing.discard(queue)
-            return
-        offsets = [offset for offset in offsets if not queue.cursor.is_done(offset)]
-        units = []
-        for offset in offsets:
-            unit = queue.unit(offset)
-            if unit is None:
-                self._ports.cold.load(queue, offset // CHUNK_UNITS, partial(self._read, queue, offsets, rest))
-                return
-            units.append(unit)
-        self._ports.fetch(units, partial(self._got, queue, offsets, rest))
-
-    def _got(self, queue: DelayedQueue, offsets: Offsets, rest: Offsets, result: Any) -> None:
-        """Release them, in their order; when one of several cannot be read, one by one."""
-        if self._closed:
-            return
-        if not isinstance(result, Exception):
-            for offset, message in zip(offsets, result, strict=True):
-                self._release(queue, offset, message)
-        elif len(offsets) > 1:
-            rest = offsets
-        else:
-            self.unread += 1
-            logger.error("delayed message cannot be read", extra={"vhost": queue.vhost.decode(), "error": str(result)})
-        if rest:
-            self._read(queue, rest[:1], rest[1:])
-        else:
-            self._ports.soon(partial(self._fire, queue))
 
     def _release(self, queue: DelayedQueue, offset: int, message: Message) -> None:
         """Its time has come: publish what it becomes to where it leads now."""

@@ -130,9 +130,9 @@ class Groups:
             offset = None if fact is None else fact.offsets.get(queue_id)
         return NO_OFFSET if offset is None else offset
 
-    def commit(self, group: bytes, topic: bytes, queue_id: int, offset: int) -> None:
+    def commit(self, group: bytes, topic: bytes, queue_id: int, offset: int, *, at_once: bool = False) -> None:
         """The group consumes that offset next, whatever it said before. The caller knows that there is such a queue.
-        Raises PreconditionFailed for an offset that cannot be."""
+        at_once: it is a record at the end of this call. Raises PreconditionFailed for an offset that cannot be."""
         if not 0 <= offset <= OFFSET_MAX:
             raise PreconditionFailed(f"{offset} is no offset: 0..{OFFSET_MAX}")
         known = self.offset(group, topic, queue_id)
@@ -141,7 +141,12 @@ class Groups:
         if offset < known and self.done_ahead(group, topic, queue_id):
             self.settle([QueueDone(group.decode(), topic.decode(), queue_id, offset, [], True)])
             return
-        self._moved.setdefault((group.decode(), topic.decode()), {})[queue_id] = offset
+        names = group.decode(), topic.decode()
+        if at_once:
+            self._moved.get(names, {}).pop(queue_id, None)
+            self._ports.change(OffsetsMoved(offsets=[(*names, {queue_id: offset})]))
+            return
+        self._moved.setdefault(names, {})[queue_id] = offset
         if not self._waiting:
             self._waiting = True
             self._ports.at(self._clock.ms + GATHER_MS, self.flush)

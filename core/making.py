@@ -14,13 +14,14 @@ from core.quorum import QuorumQueue
 from core.routing.exchange import comparable_fields
 from core.routing.once import KEY_HEADER, Entry, key_in
 from core.state.arguments import MAX_PRIORITY, SINGLE_ACTIVE
-from core.state.delayed import DELAYED, DelayedQueue
+from core.state.delayed import DELAYED, HALVES, TIMERS, DelayedQueue, HalfQueue
 from core.state.records import KeySeen, QueueFact, encode
 from core.state.replay import LoggedQueue
 from core.state.type_arguments import QUORUM, STREAM
 from core.stream import Stream
 
-KINDS = {STREAM: Stream, QUORUM: QuorumQueue, DELAYED: DelayedQueue}  # queue types with a class of their own
+HIDDEN = {DELAYED: DelayedQueue, TIMERS: DelayedQueue, HALVES: HalfQueue}  # queue type -> class
+KINDS = {STREAM: Stream, QUORUM: QuorumQueue, **HIDDEN}
 
 
 class Maker:
@@ -50,7 +51,7 @@ class Maker:
         """A queue, with what replay found of it, or None."""
         broker = self._broker
         identity = fact.id, fact.vhost.encode(), fact.name
-        hidden = fact.queue_type == DELAYED
+        hidden = fact.queue_type in HIDDEN
         kind = KINDS.get(fact.queue_type, LoggedQueue if fact.durable else Queue)
         queue: Any = kind(identity, fact.durable, broker.turn, broker.tail)
         queue.cold = broker.cold
@@ -70,7 +71,7 @@ class Maker:
             queue.adopt(slot)
             if queue.levels is not None:
                 queue.levels.restore(queue, self._read_chunk)
-            if fact.queue_type not in (DELAYED, STREAM):
+            if not hidden and fact.queue_type != STREAM:
                 queue.restore_overtaking(slot, self._read_chunk)
         return queue
 

@@ -107,10 +107,12 @@ class Topics:
         self.trimmer.look()
         self._tell(name)
 
-    def append(self, topic: Topic, message: Native) -> int:
+    def append(self, topic: Topic, message: Native, places: Any = None) -> int:
         """Store a message as the next of its queue, which readers are shown when it is committed, and return its offset
-        there: who answers its sender waits for the commit (log.wait()). Raises LimitReached, IndexError."""
-        offset: int = topic.queue(message.queue_id).append(message)
+        there: who answers its sender waits for the commit (log.wait()). places: see TopicQueue.append(). Raises
+        LimitReached, IndexError."""
+        queue = topic.queue(message.queue_id)
+        offset: int = queue.append(message) if places is None else queue.append(message, places)
         return offset
 
     def _change(self, record: TopicFact | TopicDeleted) -> None:

@@ -58,8 +58,8 @@ class Topology:
     def started(self) -> None:
         """After recovery: queues with x-expires count as used now (as in RabbitMQ)."""
         for fact in self._model.facts.of(QueueFact):
-            vhost = self._model.vhosts[fact.vhost]
-            if fact.queue_type != DELAYED:
+            vhost = self._model.vhosts.get(fact.vhost)
+            if vhost is not None and fact.queue_type != DELAYED:
                 self._watch_expiry(vhost, vhost.queues[fact.name])
 
     def policies_changed(self) -> None:

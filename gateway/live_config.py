@@ -26,6 +26,13 @@ RULES = {  # key -> the rule that it is
     "rocketmq.enablePropertyFilter": "property_filter",
     "rocketmq.traceOn": "trace_on",
     "rocketmq.useServerSideResetOffset": "server_side_reset",
+    "rocketmq.transactionTimeOut": "transaction_timeout_ms",
+    "rocketmq.transactionCheckInterval": "transaction_check_interval_ms",
+    "rocketmq.transactionCheckMax": "transaction_check_max",
+    "rocketmq.rejectTransactionMessage": "reject_transactions",
+    "rocketmq.timerWheelEnable": "timers",
+    "rocketmq.timerMaxDelaySec": "timer_max_delay_seconds",
+    "rocketmq.recallMessageEnable": "recalls",
 }
 AUTO_CREATE_GROUP = "rocketmq.autoCreateSubscriptionGroup"
 KEEPING = ("log.keep_hours", "log.delete_when", "log.disk_clean_percent", "log.disk_force_percent")

@@ -102,6 +102,13 @@ class NativePort:
             property_filter=rocketmq.enable_property_filter,
             server_side_reset=rocketmq.use_server_side_reset_offset,
             retry_v2=rocketmq.enable_retry_topic_v2,
+            transaction_timeout_ms=rocketmq.transaction_time_out,
+            transaction_check_interval_ms=rocketmq.transaction_check_interval,
+            transaction_check_max=rocketmq.transaction_check_max,
+            reject_transactions=rocketmq.reject_transaction_message,
+            timers=rocketmq.timer_wheel_enable,
+            timer_max_delay_seconds=rocketmq.timer_max_delay_sec,
+            recalls=rocketmq.recall_message_enable,
         )
         origin = store_host[:4] + (os.getpid() & 0xFFFF).to_bytes(2) + secrets.token_bytes(4)
         live = LiveConfig(self._broker, self._config, name)

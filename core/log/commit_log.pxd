@@ -33,6 +33,7 @@ cdef class CommitLog:
     cdef readonly bint together
     cpdef long long append_store(self, Message message, long long[::1] places, Py_ssize_t count, bint moved=*) except? -1
     cpdef long long append_native(self, Native message) except? -1
+    cpdef long long append_native_into(self, Native message, long long[::1] places) except? -1
     cpdef long long append_copy(self, Message message, long long[::1] places) except? -1
     cpdef long long append(self, int kind, bytes body) except? -1
     cpdef join(self, Py_ssize_t size)

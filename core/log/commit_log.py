@@ -52,6 +52,7 @@ BLANK_BYTES = cython.declare(cython.Py_ssize_t, 8)
 MARK_BYTES = cython.declare(cython.longlong, 32 << 10)
 LINK_PLACES = 4096  # in one link record
 LINK_PLACE_BYTES = cython.declare(cython.Py_ssize_t, 28)
+LINK_BYTES = cython.declare(cython.Py_ssize_t, 512)  # one with a few places, about
 SPACE_RESERVED = 8 << 20  # of the space made ahead, at most an eighth of a segment: for acks, releases and closes
 LAZY_BYTES = cython.declare(cython.longlong, 1 << 20)  # so much goes to the disk though nobody waits for it
 
@@ -154,6 +155,21 @@ class CommitLog:
         if self.keys is not None:
             self.keys.note_native(message)
         return encoder.offset
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def append_native_into(self, message: Native, places: cython.longlong[::1]) -> cython.longlong:
+        """append_native() of a message that a few queues of our own hold, too: places as of append_store(), in a link
+        of the same batch."""
+        self._make_way(self._native.plan(message) + BLANK_BYTES + LINK_BYTES)
+        joined: cython.bint = self.together
+        self.together = True  # the link stays in its batch
+        try:
+            offset: cython.longlong = self.append_native(message)
+            self.append(4, link_body(offset, message.record_size, places, 0, len(places) // 3))
+        finally:
+            self.together = joined
+        return offset
 
     @cython.ccall
     @cython.exceptval(-1)

@@ -61,6 +61,11 @@ class Counts:
         """It waits no more."""
         self._due.pop(offset, None)
 
+    def until(self, offset: cython.longlong) -> int:
+        """Until when it waits, epoch ms; 0 = it does not."""
+        due_ms: int = self._due.get(offset, 0)
+        return due_ms
+
     def waiting(self) -> list:
         """[(offset, epoch ms)] of those that wait."""
         return list(self._due.items())

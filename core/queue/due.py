@@ -17,6 +17,7 @@ else:
     from core.wire import rd32, rd64
 
 UNIT_BYTES = cython.declare(cython.Py_ssize_t, 20)  # see index.py
+DUE_MS = cython.declare(cython.longlong, (1 << 42) - 1)  # of a tags code: until 2109; what is above is its user's
 ROOM_MIN = cython.declare(cython.Py_ssize_t, 64)
 
 
@@ -117,7 +118,7 @@ class DueHeap:
         at: cython.Py_ssize_t
         for at in range(0, len(units) - UNIT_BYTES + 1, UNIT_BYTES):
             if rd32(p, at + 8) != 0 and not cursor.is_done(offset):
-                self.push(rd64(p, at + 12), offset)
+                self.push(rd64(p, at + 12) & DUE_MS, offset)
             offset += 1
 
     def sift(self, cursor: Cursor) -> None:
@@ -132,6 +133,16 @@ class DueHeap:
         self._count = kept
         for i in range(kept // 2 - 1, -1, -1):
             self._sink(i, self._pairs[2 * i], self._pairs[2 * i + 1])
+
+    def at(self, ms: cython.longlong) -> list:
+        """The offsets that are due exactly then, ascending."""
+        i: cython.Py_ssize_t
+        found: list = []
+        for i in range(self._count):
+            if self._pairs[2 * i] == ms:
+                found.append(self._pairs[2 * i + 1])
+        found.sort()
+        return found
 
     def pairs(self) -> list:
         """A copy: (time, offset), in no order."""

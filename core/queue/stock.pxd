@@ -22,7 +22,7 @@ cdef class Stock(Source):
     cdef readonly bint durable
     cdef readonly Index index
     cdef readonly Cursor cursor
-    cdef readonly Counts counts
+    cdef public Counts counts
     cdef readonly Held held
     cdef public Levels levels
     cdef readonly Keys keys

@@ -28,7 +28,7 @@ cdef class TopicQueue(Waiter):
     cdef long long _epoch
     cdef list _parked
     cdef public dict ahead
-    cpdef long long append(self, Native message) except? -1
+    cpdef long long append(self, Native message, object places=*) except? -1
     cpdef touch(self)
     cpdef read_in(self, long long offset, Py_ssize_t count, long long bytes_max, object codes, dict fetched)
 

@@ -124,14 +124,18 @@ class TopicQueue(Waiter):
 
     @cython.ccall
     @cython.exceptval(-1)
-    def append(self, message: Native) -> cython.longlong:
-        """Store the message as the queue's next and return its offset. Raises LimitReached."""
+    def append(self, message: Native, places: object = None) -> cython.longlong:
+        """Store the message as the queue's next and return its offset. places: of queues of our own that hold it, too
+        (CommitLog.append_native_into). Raises LimitReached."""
         shared: TopicLog = self._shared
         index: Index = self.index
         assert message.queue_id == self.queue_id and message.topic == self.topic and not self.deleted
         offset: cython.longlong = index.end
         message.queue_offset = offset
-        shared.log.append_native(message)
+        if places is None:
+            shared.log.append_native(message)
+        else:
+            shared.log.append_native_into(message, places)
         body: object = message.body
         size: cython.Py_ssize_t = len(body) if isinstance(body, bytes) else sum([len(piece) for piece in body])
         index.put(offset, message.offset, message.record_size, size, message.tags_code)

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.routing.exchange import Exchange
 from core.routing.router import Router
-from core.state.delayed import DELAYED
+from core.state.delayed import DELAYED, OF_NO_VHOST
 from core.state.kept_keys import kept_keys, put_key
 from core.state.model import TOPICS_VERSION_KEY, Model, VirtualHost, fact_key, topic_key
 from core.state.records import (
@@ -116,6 +116,8 @@ class Applier:
     def _stands(self, fact: Any) -> bool:
         """Whether what a fact refers to is there."""
         facts = self.model.facts
+        if isinstance(fact, QueueFact) and fact.queue_type in OF_NO_VHOST:
+            return True
         if facts.get(("vhost", fact.vhost)) is None:
             return False
         if isinstance(fact, KeyPage):
@@ -198,19 +200,22 @@ class Applier:
             slot.index.reach(fact.next_offset)
 
     def _build_queue(self, fact: QueueFact) -> None:
-        vhost = self.model.vhosts[fact.vhost]
+        vhost: Any = self.model.vhosts.get(fact.vhost)  # None: it is hidden, and of none
         hidden = fact.queue_type == DELAYED
-        if fact.name in vhost.queues or (hidden and vhost.delayed is not None):
+        there = fact.id in self.model.queues if vhost is None else fact.name in vhost.queues
+        if there or (hidden and vhost.delayed is not None):
             return
         slot = self.replay.slot(fact.id) if self.replay is not None else None
         queue = self._make_queue(fact, self._decode_arguments(fact.arguments), slot)
         if fact.durable:
             self.model.queues[fact.id] = queue
-        if hidden:
+        if vhost is None:
+            self.model.waiting[fact.queue_type] = queue
+        elif hidden:
             vhost.delayed = queue
-            return
-        vhost.queues[fact.name] = queue
-        vhost.router.add_queue(queue, fact.name)
+        else:
+            vhost.queues[fact.name] = queue
+            vhost.router.add_queue(queue, fact.name)
 
     def _queues_deleted(self, record: QueuesDeleted, offset: int) -> None:
         facts = self.model.facts

@@ -17,7 +17,7 @@ cdef class LiveScan:
     cdef object _array
     cdef long long[::1] _places
     cdef Py_ssize_t _count
-    cdef long long _block_bytes
+    cdef long long _block_bytes, _native_at
     cdef list _found
     cdef public object kept
     cdef public long long at
@@ -30,7 +30,8 @@ cdef class LiveScan:
     cpdef copy(self)
     cdef int _cut(self, long long start, Py_ssize_t found) except? -1
     cdef int _take(self) except? -1
-    cdef int _link(self) except? -1
+    cdef int _link(self, bytes block, long long start) except? -1
+    cdef _sample_link(self)
     cdef int _look(self, bytes places, Py_ssize_t at, long long offset) except? -1
     cdef _queue(self, long long queue_id)
     cdef _note(self, long long queue_id, long long unit, long long code)

@@ -15,14 +15,16 @@ from core.log.recovery import MAGIC, MAGIC_AT, OFFSET_AT, OFFSET_END
 
 if cython.compiled:
     from cython.cimports.core.log.commit_log import CommitLog
-    from cython.cimports.core.log.record import HEAD_BYTES, LINK, STORE
+    from cython.cimports.core.log.decode import whole
+    from cython.cimports.core.log.record import HEAD_BYTES, LINK, NATIVE, STORE
     from cython.cimports.core.log.view import View
     from cython.cimports.core.message import Message, new_message
     from cython.cimports.core.state.replay import LoggedQueue
     from cython.cimports.core.wire import rd64, rd_varint, varint_size
 else:
     from core.log.commit_log import CommitLog
-    from core.log.record import HEAD_BYTES, LINK, STORE
+    from core.log.decode import whole
+    from core.log.record import HEAD_BYTES, LINK, NATIVE, STORE
     from core.log.view import View
     from core.message import Message, new_message
     from core.state.replay import LoggedQueue
@@ -63,6 +65,7 @@ class LiveScan:
         self._count = 0
         self._found = []
         self.kept = self.missing_queue = None
+        self._native_at = -1
         self.at, self.upto = at, upto
         self._block_bytes = self.wanted = block_bytes
         self.budget = 0
@@ -101,9 +104,11 @@ class LiveScan:
             if view.kind == STORE:
                 result = self._take()
             elif view.kind == LINK:
-                result = self._link()
+                result = self._link(block, start)
             else:
                 result = 0
+                if view.kind == NATIVE:
+                    self._native_at = self.at
             if result > 1:
                 return result
             if result:
@@ -142,8 +147,9 @@ class LiveScan:
 
     @cython.cfunc
     @cython.exceptval(-1)
-    def _link(self) -> cython.int:
-        """The view holds a link: what is live of it goes with the message that it belongs to."""
+    def _link(self, block: bytes, start: cython.longlong) -> cython.int:
+        """The view holds a link: what is live of it goes with the message that it belongs to. block, start: see run();
+        a native message mostly lies in it."""
         body: bytes = self._view.body()
         offset: cython.longlong = rd_varint(body, 0, len(body))
         at: cython.Py_ssize_t = varint_size(offset)
@@ -156,6 +162,10 @@ class LiveScan:
             last.places.extend(self._array[: self._count])
             return 1
         kept: Message = self.kept
+        if offset == self._native_at and offset >= start and offset + size <= start + len(block):
+            self.budget -= size // COPY_BYTES_OF_COST
+            self._found.append(self._entry(whole(block[offset - start : offset - start + size], offset)))
+            return 1
         if kept is None or kept.offset != offset:
             self.message_at, self.message_size = offset, size
             return MESSAGE
@@ -259,8 +269,25 @@ class LiveScan:
                 self._count = 0
                 if self._look(view.coded_places(), 0, offset):
                     self.live_bytes += size
+            elif view.kind == NATIVE:
+                self._native_at = offset
+            elif view.kind == LINK:
+                self._sample_link()
             offset += size
         return True
+
+    @cython.cfunc
+    def _sample_link(self):
+        """The view holds a link: it tells whether a native message is live; of others their own records do."""
+        body: bytes = self._view.body()
+        offset: cython.longlong = rd_varint(body, 0, len(body))
+        if offset != self._native_at:
+            return
+        at: cython.Py_ssize_t = varint_size(offset)
+        size: cython.longlong = rd_varint(body, at, len(body))
+        self._count = 0
+        if self._look(body, at + varint_size(size), offset):
+            self.live_bytes += size
 
 
 def _first_record(block: bytes, start: int) -> int:

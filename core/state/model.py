@@ -263,12 +263,14 @@ class VirtualHost:
 
 
 class Model:
-    """facts, the virtual hosts that live by them, every durable queue by id, and every native topic by name."""
+    """facts, the virtual hosts that live by them, every durable queue by id, and every native topic by name. waiting:
+    the hidden queues of native messages, by queue type (delayed.py)."""
 
     def __init__(self) -> None:
         self.facts = Facts()
         self.vhosts: dict[str, VirtualHost] = {}
         self.queues: dict[int, Any] = {}
+        self.waiting: dict[str, Any] = {}
         self.topics: dict[bytes, Any] = {}  # core.queue.topic_queue.Topic by name
 
     def fact_of(self, queue: Any) -> QueueFact:

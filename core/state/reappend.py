@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from core.log.decode import whole
 from core.log.retention import FREES_OF_COPIED, Estimates
 from core.queue.index import CHUNK_UNITS
 from core.state.checkpoint import near_chunks
@@ -254,7 +255,8 @@ class Reappender:
         if isinstance(result, Exception):
             self._give_up(at, str(result))
         else:
-            self._scan.kept = result[0]
+            found = result[0]
+            self._scan.kept = whole(found, at) if isinstance(found, bytes) else found
             again()
 
     def _let_go(self) -> None:

@@ -259,7 +259,8 @@ class Replay:
 
     @cython.cfunc
     def _native(self, view: View):
-        """A message entered its topic's queue."""
+        """A message entered its topic's queue. Links of it may follow."""
+        self._stored_at, self._stored_body = view.offset, view.body_size
         slot: Slot = self._topic_memo
         if slot is None or slot.number != view.queue_id or not view.is_of(slot.topic):
             slot = self.topic_slot(view.topic(), view.queue_id)

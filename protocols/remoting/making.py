@@ -67,6 +67,11 @@ class Making:
         remark = f"topic[{name.decode()}] not exist, apply first please!{FAQ}"
         raise Refused(Response.TOPIC_NOT_EXIST, remark)
 
+    def find(self, name: bytes) -> Topic | None:
+        """The topic of that name, if it is there."""
+        found: Topic | None = self._topics.find(name)
+        return found
+
     def group(self, name: bytes) -> GroupFact | None:
         """The group of that name, made if that may be; None if it is not there, or cannot have that name."""
         if names.group_refusal(name):

@@ -20,9 +20,9 @@ class Remoting:
     now()    monotonic seconds
     verbs    request code -> verb (verbs.py)
     clients  the members of all groups; locks = their leases of queues
-    sends, pulls, topics, queues, sending_back, delivering, status, statistics, consumption, resetting,
-    configuring, pops, pop_acks, pop_questions, pop_retries, assignments    made by serving.py, once the broker has
-    started
+    sends, pulls, topics, queues, sending_back, delivering, transactions, timers, status, statistics, consumption,
+    resetting, configuring, pops, pop_acks, pop_questions, pop_retries, assignments    made by serving.py, once the
+    broker has started
     """
 
     def __init__(self, broker: Any, verbs: dict[int, Any] | None = None):
@@ -38,6 +38,7 @@ class Remoting:
         self.status = self.statistics = self.consumption = self.resetting = nothing
         self.configuring = nothing
         self.pops = self.pop_acks = self.pop_questions = self.pop_retries = self.assignments = nothing
+        self.transactions = self.timers = nothing
         self._opaque = 0
 
     def next_opaque(self) -> int:

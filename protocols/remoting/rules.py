@@ -23,6 +23,10 @@ class Rules:
     property_filter              enablePropertyFilter: subscriptions may be SQL92 (RocketMQ's default is false)
     server_side_reset            useServerSideResetOffset: the broker says where a group goes on that is sent elsewhere
     retry_v2                     enableRetryTopicV2: how the retry topics of pops are named
+    transaction_timeout_ms, transaction_check_interval_ms, transaction_check_max      transactionTimeOut,
+                                 transactionCheckInterval, transactionCheckMax
+    reject_transactions          rejectTransactionMessage
+    timers, timer_max_delay_seconds, recalls      timerWheelEnable, timerMaxDelaySec, recallMessageEnable
     parked_max                   pulls that wait for messages: RocketMQ's pullThreadPoolQueueCapacity
     """
 
@@ -39,6 +43,13 @@ class Rules:
     property_filter: bool = True
     server_side_reset: bool = True
     retry_v2: bool = False
+    transaction_timeout_ms: int = 6000
+    transaction_check_interval_ms: int = 30_000
+    transaction_check_max: int = 15
+    reject_transactions: bool = False
+    timers: bool = True
+    timer_max_delay_seconds: int = 259_200
+    recalls: bool = True
     parked_max: int = PARKED_MAX
 
     @property

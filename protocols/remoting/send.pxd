@@ -10,7 +10,7 @@ from protocols.remoting.send_header cimport SendHeader
 
 
 cdef class Sends:
-    cdef object _making, _ids
+    cdef object _making, _holding, _ids
     cdef dict _topics
     cdef Flow _flow
     cdef SendHeader _header
@@ -29,7 +29,6 @@ cdef class Sends:
     cdef _send_batch(self, RemotingConnection connection, Frame frame)
     cdef Topic _topic(self, RemotingConnection connection)
     cdef _check(self, Py_ssize_t body_size, Py_ssize_t properties_size)
-    cdef _refuse_unserved(self, Properties found, bint delayed)
     cdef int _queue_id(self, Topic topic) except? -1
     cdef bytes _text(self)
     cdef Native _new_message(self, Topic topic, int queue_id, bytes text, RemotingConnection connection)

@@ -103,7 +103,7 @@ def _bits(*which: int) -> int:
 
 
 OURS = cython.declare(cython.ulonglong, _bits(MSG_REGION, TRACE_ON, CLUSTER, POP_CK))  # not for a sender to say
-TIMED = cython.declare(cython.ulonglong, _bits(TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS))
+WAITS = cython.declare(cython.ulonglong, _bits(TRAN_MSG, TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS))
 OUR_NAMES = tuple(PROPERTY_NAMES[each] for each in (MSG_REGION, TRACE_ON, CLUSTER, POP_CK))
 
 
@@ -113,13 +113,14 @@ class Sends:
     """Takes sends of all native connections of one broker.
 
     making   the topics that are not there, and those that a message goes to in place of its own (making.py)
+    holding  takes half messages and timed ones (holding.py)
     ids      makes the UNIQ_KEY of a message that has none
     """
 
-    def __init__(self, broker: Any, rules: Any, making: Any, ids: Any):
+    def __init__(self, broker: Any, rules: Any, making: Any, holding: Any, ids: Any):
         self._topics = broker.topics.by_name
         self._flow = broker.flow
-        self._making, self._ids = making, ids
+        self._making, self._holding, self._ids = making, holding, ids
         self._header = SendHeader()
         self._properties = Properties()
         self._batch = Batch()
@@ -177,12 +178,20 @@ class Sends:
             found.read(message.properties)
         answered_queue: cython.int = message.queue_id
         level: cython.int = delay_level(found.value(DELAY)) if found.has(DELAY) else 0
-        self._refuse_unserved(found, level > 0)
+        if found.has(INNER_NUM):
+            raise Refused(Response.MESSAGE_ILLEGAL, ILLEGAL.format(self._body_max))
+        message.body = frame.body()
+        if found.known & WAITS or header.sys_flag & TRANSACTION_BITS:
+            held = self._holding.take(message, level)
+            if held is not None:
+                self._flow.took(frame.body_size + MESSAGE_BYTES)
+                self._holding.answer(connection, frame.opaque, answered_queue, held)
+                message.body = b""
+                return
         if level > 0:
             topic = self._making.delayed(message, level)
         else:
             message.tags_code = found.tags_code()
-        message.body = frame.body()
         topic.queue(message.queue_id).append(message)
         self._flow.took(frame.body_size + MESSAGE_BYTES)
         if not frame.flag & ONEWAY:
@@ -278,18 +287,6 @@ class Sends:
                 raise Refused(Response.MESSAGE_ILLEGAL, ILLEGAL.format(self._body_max))
         batch.begin(frame.buffer, frame.body_at, frame.body_size)
         return count
-
-    @cython.cfunc
-    def _refuse_unserved(self, found: Properties, delayed: cython.bint):
-        """What a message may ask for and this version does not do."""
-        if found.known & TIMED and not delayed:
-            remark = "accurate timer message is not enabled, timerWheelEnable is false"
-            raise Refused(Response.SYSTEM_ERROR, remark)
-        if self._header.sys_flag & TRANSACTION_BITS or (found.has(TRAN_MSG) and found.flag(TRAN_MSG)):
-            remark = f"the broker[{self._making.rules.address}] sending transaction message is forbidden"
-            raise Refused(Response.NO_PERMISSION, remark)
-        if found.has(INNER_NUM):
-            raise Refused(Response.MESSAGE_ILLEGAL, ILLEGAL.format(self._body_max))
 
     # --- the message
 

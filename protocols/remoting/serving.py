@@ -9,6 +9,7 @@ from protocols.remoting.assignment import Assignments
 from protocols.remoting.configuring import Configuration, Configuring
 from protocols.remoting.consumption import Consumption
 from protocols.remoting.delivering import Delivering
+from protocols.remoting.holding import Holding
 from protocols.remoting.making import Making
 from protocols.remoting.message_ids import UniqueIds
 from protocols.remoting.offsets import is_young
@@ -25,7 +26,9 @@ from protocols.remoting.send import Sends
 from protocols.remoting.sending_back import SendingBack
 from protocols.remoting.statistics import Statistics
 from protocols.remoting.status import Status
+from protocols.remoting.timers import Timers
 from protocols.remoting.topic_verbs import TopicVerbs
+from protocols.remoting.transactions import Transactions
 
 
 def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configuration) -> None:
@@ -34,7 +37,8 @@ def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configurati
     broker = remoting.broker
     making = Making(broker, rules)
     making.locked = remoting.locks.held
-    remoting.sends = Sends(broker, rules, making, UniqueIds(origin, lambda: broker.clock.ms))
+    holding = Holding(broker, making)
+    remoting.sends = Sends(broker, rules, making, holding, UniqueIds(origin, lambda: broker.clock.ms))
     remoting.pulls = Pulls(broker, making, remoting.clients)
     _serve_pops(remoting, making)
     remoting.topics = TopicVerbs(broker, rules)
@@ -42,8 +46,11 @@ def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configurati
     remoting.queues = QueueVerbs(broker.topics)
     remoting.sending_back = SendingBack(broker, making)
     remoting.delivering = Delivering(broker, making)
+    remoting.transactions = Transactions(broker, making, remoting.clients)
+    remoting.timers = Timers(broker, making)
     system_topics.ensure(broker.topics, rules)
-    remoting.delivering.start()
+    for each in (remoting.delivering, remoting.transactions, remoting.timers):
+        each.start()
     remoting.statistics = Statistics(broker, remoting.pulls, rules.cluster)
     remoting.statistics.start()
     remoting.consumption = Consumption(broker, rules, remoting.clients, remoting.statistics)

@@ -7,10 +7,13 @@ checksum that ends it.
 from __future__ import annotations
 
 import struct
+import zlib
+from typing import Any
 
 from core.native import BORN_V6, STORE_V6, Native
 from protocols.remoting import properties
 
+SHORT_TOPIC_MAX = 127
 HEAD = struct.Struct(">IIIiiqqiq")  # up to the born host
 MAGIC_1 = 0xDAA320A7
 MAGIC_2 = 0xDAA320AB  # the topic's size has two bytes
@@ -37,6 +40,28 @@ def stored_message(record: bytes) -> Native:
     message.reconsume_times, message.prepared_offset = reconsume_times, prepared_offset
     message.queue_offset, message.offset, message.store_ms, message.record_size = queue_offset, offset, store_ms, size
     return message
+
+
+def encoded(message: Native) -> bytes:
+    """The message as a client is sent it on its own: a record but for the checksum of the whole, which is RocketMQ's
+    MessageDecoder.encode."""
+    topic, text = message.topic, message.properties
+    body: Any = message.body
+    magic, head = (MAGIC_1, 1) if len(topic) <= SHORT_TOPIC_MAX else (MAGIC_2, 2)
+    numbers = magic, zlib.crc32(body) & 0x7FFFFFFF, message.queue_id, message.flag, message.queue_offset, message.offset
+    rest = b"".join(
+        (
+            struct.pack(">IIiiqqiq", *numbers, message.sys_flag, message.born_ms),
+            message.born_host,
+            struct.pack(">q", message.store_ms),
+            message.store_host,
+            struct.pack(">iqI", message.reconsume_times, message.prepared_offset, len(body)),
+            body,
+            len(topic).to_bytes(head) + topic,
+            len(text).to_bytes(2) + text,
+        )
+    )
+    return (4 + len(rest)).to_bytes(4) + rest
 
 
 def renamed(record: bytes, receipt: bytes, topic: bytes) -> bytes:

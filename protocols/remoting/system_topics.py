@@ -26,6 +26,7 @@ def configs(rules: Rules) -> list[TopicConfig]:
         (cluster.encode() + b"_REPLY_TOPIC", 1, READ_WRITE),
         (names.HALF_TOPIC, 1, READ_WRITE),
         (names.OP_TOPIC, 1, READ_WRITE),
+        (names.TIMER_TOPIC, 1, READ_WRITE),
     ]
     if rules.auto_create_topic:
         made.append((names.DEFAULT_TOPIC, rules.default_topic_queues, INHERITED))

@@ -28,7 +28,9 @@ from protocols.remoting import (
     sending_back,
     statistics,
     status,
+    timers,
     topic_verbs,
+    transactions,
     upkeep,
     viewing,
 )
@@ -39,7 +41,7 @@ FAMILIES: tuple[Mapping[Any, Verb], ...] = (
     *(groups.VERBS, heartbeat.VERBS, offsets.VERBS, send.VERBS, pull.VERBS, sending_back.VERBS),
     *(topic_verbs.VERBS, queue_verbs.VERBS, viewing.VERBS, status.VERBS),
     *(statistics.VERBS, consumption.VERBS, resetting.VERBS, passing_on.VERBS, upkeep.VERBS),
-    configuring.VERBS,
+    *(configuring.VERBS, transactions.VERBS, timers.VERBS),
     *(pop.VERBS, pop_acks.VERBS, pop_questions.VERBS, assignment.VERBS),
 )
 

@@ -51,8 +51,26 @@ public class Messages {
         System.out.println("delayed " + producer.send(delayed).getSendStatus());
         producer.send(message(topic, "B", "unwanted"));
         producer.send(message(topic, "A", "retried"));
+        Message timed = message(topic, "A", "timed");
+        timed.setDelayTimeMs(500);
+        System.out.println("timed " + producer.send(timed).getSendStatus());
+        TransactionMQProducer transactions = new TransactionMQProducer("transactions");
+        transactions.setNamesrvAddr(args[0]);
+        transactions.setTransactionListener(new TransactionListener() {
+            public LocalTransactionState executeLocalTransaction(Message half, Object argument) {
+                return (LocalTransactionState) argument;
+            }
+            public LocalTransactionState checkLocalTransaction(MessageExt half) {
+                return LocalTransactionState.COMMIT_MESSAGE; // of what nobody knew at first
+            }
+        });
+        transactions.start();
+        for (LocalTransactionState state : LocalTransactionState.values()) {
+            Message half = message(topic, "A", state.name());
+            System.out.println(state + " " + transactions.sendMessageInTransaction(half, state).getSendStatus());
+        }
         Set<String> got = new ConcurrentSkipListSet<>();
-        CountDownLatch done = new CountDownLatch(8);
+        CountDownLatch done = new CountDownLatch(11);
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer("consumers");
         consumer.setNamesrvAddr(args[0]);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
@@ -73,5 +91,6 @@ public class Messages {
         System.out.println(String.join(",", got));
         consumer.shutdown();
         producer.shutdown();
+        transactions.shutdown();
     }
 }

@@ -225,7 +225,7 @@ def test_nothing_waits_for_a_chunk_that_does_not_come(world, deleted):
         world.topology.remove_vhost("other")
     submit(*jobs.pop())
     world.run(20)
-    assert jobs == [] and world.broker.delays._firing == set()
+    assert jobs == [] and world.broker.delays._waking.firing == set()
     assert vhost.delayed.stopped != deleted
 
 
@@ -259,7 +259,8 @@ def test_an_unreadable_one_stays_and_the_others_go(world):
         else:
             fetch(units, done)
 
-    small.broker.delays._ports = small.broker.delays._ports._replace(fetch=broken)
+    waking = small.broker.delays._waking
+    waking._ports = waking._ports._replace(fetch=broken)
     small.run(70)
     assert small.broker.delays.unread == 1 and small.broker.delays.count() == 1 and ready(small) == 99
     small.crash()

@@ -9,6 +9,7 @@ from protocols.remoting.codes import Request
 from protocols.remoting.configuring import Configuration
 from protocols.remoting.rules import Rules
 from protocols.remoting.serving import serve
+from protocols.remoting.stored import stored_message
 from tests.protocols.remoting.native_world import send_fields, text
 from tests.protocols.remoting.world import BrokerWorld, request
 
@@ -16,19 +17,34 @@ RESPONSE = 1
 
 
 class ServedWorld(BrokerWorld):
-    """boot() serves; rules: see Rules."""
+    """boot() serves; rules: see Rules. reports: what the broker said since it booted."""
 
-    def __init__(self, **rules):
-        super().__init__()
+    def __init__(self, seed=1, **rules):
+        super().__init__(seed)
         self.rules = Rules(broker="broker-a", **rules)
         self.changes = []  # of the configuration, that were asked for
 
     def boot(self, clean=False):
         super().boot(clean)
+        self.reports = []
+        self.broker.report = lambda event, **fields: self.reports.append((event, fields))
         self.broker.flow = Flow(1 << 40, 1 << 20, lambda: (0, 1 << 40))
         serve(self.remoting, self.rules, bytes(10), Configuration(dict, self.changes.append))
         self.run(0.1)
         return self
+
+    def messages(self, topic, queue_id=0):
+        """What a queue shows."""
+        queue, records = self.broker.topics.find(topic).queues[queue_id], []
+        at, late = queue.min_offset, []
+        while at < queue.max_offset:
+            found = queue.read(at, 5000, 1 << 30, None, late.append)
+            if found is None:
+                self.run(0.05)
+                found = late.pop()
+            records += found.records
+            at = found.next_offset
+        return [stored_message(record) for record in records]
 
     def topic(self, name="T", queues=2, **fields):
         topic = self.broker.topics.put(

@@ -129,7 +129,7 @@ def test_all_topics_are_shown_also_in_parts(world, client):
     header, body = client.ask(SHOW_ALL, {})
     whole = json.loads(body)
     total = int(header["extFields"]["totalTopicNum"])
-    assert total == len(whole["topicConfigTable"]) == 12
+    assert total == len(whole["topicConfigTable"]) == 13
     assert whole["topicConfigTable"]["T"]["readQueueNums"] == 3
     assert whole["topicConfigTable"]["TBW102"]["perm"] == 7
     assert whole["topicQueueMappingDetailMap"] == {}

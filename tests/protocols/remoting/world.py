@@ -95,12 +95,12 @@ class Client:
         self.connection.local_address = ("127.0.0.1", 10911)
         self._rest = b""
 
-    def send(self, data):
-        """Bytes, as the gateway gives them: what is not used comes again."""
+    def send(self, data, **run):
+        """Bytes, as the gateway gives them: what is not used comes again. `run`: for World.run()."""
         data = bytearray(self._rest + data)
         used = self.connection.receive(data, 0, len(data))
         self._rest = bytes(data[used:])
-        self.world.run()
+        self.world.run(**run)
 
     def received(self):
         """What came since the last time: (header, body) of each frame."""
