@@ -21,6 +21,17 @@ EXPIRY_SECONDS = 120.0  # RocketMQ's channelExpiredTimeout
 NOTIFY_MS = 10
 BROADCASTING = "BROADCASTING"
 TAG = "TAG"
+# Java's enums, in their order: the C++ client says which by number
+CONSUME_TYPES = ("CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP")
+MESSAGE_MODELS = (BROADCASTING, "CLUSTERING")
+CONSUME_FROM = (
+    "CONSUME_FROM_LAST_OFFSET",
+    "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST",
+    "CONSUME_FROM_MIN_OFFSET",
+    "CONSUME_FROM_MAX_OFFSET",
+    "CONSUME_FROM_FIRST_OFFSET",
+    "CONSUME_FROM_TIMESTAMP",
+)
 
 
 class Subscription(msgspec.Struct, rename="camel", kw_only=True):
@@ -45,13 +56,20 @@ class Subscription(msgspec.Struct, rename="camel", kw_only=True):
         return parse(self.sub_string, self.expression_type)
 
 
+def _named(value: int | str | None, names: tuple[str, ...]) -> str:
+    """The name of an enum's value that may be its place, "" where there is none of the kind."""
+    if isinstance(value, int):
+        return names[value] if 0 <= value < len(names) else ""
+    return value or ""
+
+
 class ConsumerData(msgspec.Struct, rename="camel", kw_only=True):
     """What a client says of a group that it consumes for."""
 
     group_name: str
-    consume_type: str | None = None
-    message_model: str | None = None
-    consume_from_where: str | None = None
+    consume_type: int | str | None = None
+    message_model: int | str | None = None
+    consume_from_where: int | str | None = None
     subscription_data_set: list[Subscription] | None = None
     unit_mode: bool = False
 
@@ -89,9 +107,9 @@ class ConsumerGroup:
 
     def take(self, data: ConsumerData) -> bool:
         """Its members want this now; whether a topic came or went. An older subscription changes nothing."""
-        self.consume_type = data.consume_type or ""
-        self.message_model = data.message_model or ""
-        self.consume_from_where = data.consume_from_where or ""
+        self.consume_type = _named(data.consume_type, CONSUME_TYPES)
+        self.message_model = _named(data.message_model, MESSAGE_MODELS)
+        self.consume_from_where = _named(data.consume_from_where, CONSUME_FROM)
         asked = {each.topic.encode(): each for each in data.subscription_data_set or ()}
         changed = asked.keys() != self.subscriptions.keys()
         for topic, each in asked.items():

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.clients.foreign.builds import BUILDERS, program
+from tests.clients.foreign.builds import program
 
 RUN_SECONDS = 150
 pytestmark = pytest.mark.timeout(700)  # the first time packages are fetched and compiled
@@ -15,7 +15,7 @@ def url(broker) -> str:
     return f"amqp://guest:guest@127.0.0.1:{broker.port}"
 
 
-@pytest.fixture(params=BUILDERS)
+@pytest.fixture(params=["go", "node", "java"])
 def command(request):
     """The built program's command line and folder."""
     return program(request.param)

@@ -1,4 +1,5 @@
-"""Building the programs in go/, node/ and java/ with each language's own tools, once per content, into a cache folder.
+"""Building the programs in go/, node/, java/ (AMQP) and native_*/ (RocketMQ) with each language's own tools, once per
+content, into a cache folder.
 
 A tool that is missing, or packages that cannot be had (no network), are reasons to skip; a program that does not
 compile is a failure.
@@ -8,6 +9,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -96,17 +98,37 @@ def build_java(folder: Path) -> None:
     compiled(["javac", "-Xlint:all", "-Werror", "-cp", "jars/*", *sources], folder)
 
 
-BUILDERS = {"go": build_go, "node": build_node, "java": build_java}
+def build_cpp(folder: Path) -> None:
+    """The wheel that has the C++ client, and a Python binding of it."""
+    wheel = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), "rocketmq==0.4.4"]
+    fetched("librocketmq", wheel, folder)
+
+
+GO = ["./program"]
+NODE = ["node", "main.js"]
+BUILDERS = {
+    "go": build_go,
+    "node": build_node,
+    "java": build_java,
+    "native_go": build_go,
+    "native_java": build_java,
+    "native_node": build_node,
+    "native_cpp": build_cpp,
+}
 COMMANDS = {
-    "go": ["./program"],
-    "node": ["node", "main.js"],
+    "go": GO,
+    "node": NODE,
     "java": ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", ".:jars/*", "Main"],
+    "native_go": GO,
+    "native_node": NODE,
+    "native_cpp": [sys.executable, "main.py"],
+    "native_java": ["java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", ".:jars/*", "Main"],
 }
 
 
-def program(language: str) -> tuple[list[str], Path]:
-    """The command that runs the language's program, and where to run it."""
-    source = HERE / language
+def program(name: str) -> tuple[list[str], Path]:
+    """The command that runs the program in folder `name`, and where to run it."""
+    source = HERE / name
     files = sorted(each for each in source.iterdir() if each.is_file())
     digest = hashlib.sha256()
     for each in files:
@@ -115,6 +137,6 @@ def program(language: str) -> tuple[list[str], Path]:
     def make(folder: Path) -> None:
         for each in files:
             shutil.copy(each, folder)
-        BUILDERS[language](folder)
+        BUILDERS[name](folder)
 
-    return COMMANDS[language], once(f"{language}-{digest.hexdigest()[:16]}", make)
+    return COMMANDS[name], once(f"{name}-{digest.hexdigest()[:16]}", make)

@@ -71,6 +71,21 @@ def ids(client, group="g"):
     return json.loads(body)["consumerIdList"] if header["code"] == 0 else (header["code"], header["remark"])
 
 
+def test_the_c_client_says_what_kind_of_consumer_it_is_by_numbers(world):
+    client = world.client()
+    numbers = {"consumeFromWhere": 4, "consumeType": 1, "messageModel": 0}
+    (header, _), *_ = beat(client, CONSUMER | numbers | {"subscriptionDataSet": [SUBSCRIPTION | {"subVersion": "7"}]})
+    assert header["code"] == 0
+    header, body = client.ask(203, {"consumerGroup": "g"})
+    told = json.loads(body)
+    assert told["consumeFromWhere"] == "CONSUME_FROM_FIRST_OFFSET"
+    assert (told["consumeType"], told["messageModel"]) == ("CONSUME_PASSIVELY", "BROADCASTING")
+    assert told["subscriptionTable"]["t"]["subVersion"] == 7
+    (header, _), *_ = beat(client, CONSUMER | {"messageModel": 9})
+    header, body = client.ask(203, {"consumerGroup": "g"})
+    assert json.loads(body)["messageModel"] == ""
+
+
 def test_a_consumers_first_heartbeat_makes_its_group_and_its_retry_topic_before_it_is_answered(world):
     client = world.client()
     (header, _), *_ = beat(client, CONSUMER)
