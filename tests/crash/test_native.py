@@ -142,6 +142,7 @@ def check(broker, load, before):
         answer_questions(producer)
     for kind in (TIMED, LEVEL):
         until(lambda: load.answered[kind].keys() <= set(numbers(client, kind)), SECONDS, kind)  # noqa: B023
+    until(lambda: broker.metric("mq_native_timed_messages") == 0, SECONDS, "no timed message waits")
     for kind in (HALF, TIMED, LEVEL):
         there = numbers(client, kind)
         assert len(there) == len(set(there)), f"{kind}: twice"

@@ -1,4 +1,5 @@
-"""Native topics in the simulation: messages are sent, read, and lost with their segments; topics come and go.
+"""Native topics in the simulation: messages are sent, read, and lost with their segments; topics come and go. What
+waits for its time, or for its sender's word, is waiting.py's.
 
 Only some seeds have them, and their draws are of a stream of their own: the other seeds mean what they meant. Every
 change is remembered with the log offset behind its record, so that after a crash what the log still holds is what there
@@ -16,6 +17,7 @@ from core.native import Native, java_hash
 from core.queue.topic_queue import Read
 from core.state.records import TopicConfig
 from tests.simulation.model import Model, Violation
+from tests.simulation.waiting import Waiting
 
 SHARE = 0.4  # of the seeds
 NAMES = (b"n0", b"n1")
@@ -49,6 +51,7 @@ class Natives:
         self.topics: dict[bytes, list[list[Step]]] = {}  # what is there now: name -> messages of each queue
         self.extents: dict[tuple[bytes, int], tuple[int, int]] = {}  # (name, queue id) -> min, max offset
         self.number = self.reads = 0
+        self.waiting = Waiting(seed, self)
 
     # -- restarts
 
@@ -68,6 +71,7 @@ class Natives:
                 queue = self._queue(name, queue_id)
                 if (queue.max_offset, queue.end) != (len(messages), len(messages)):
                     raise Violation(f"{name!r} {queue_id}: ends at {queue.end}, {len(messages)} are in the log")
+        self.waiting.restarted(tail)
         self.check()
 
     def _apply(self, step: Step) -> None:
@@ -104,17 +108,27 @@ class Natives:
             at = self.random.randint(queue.min_offset, queue.max_offset)
             tags = None if self.random.random() < 0.6 else {self.random.choice(TAGS)}
             self._read(name, queue_id, at, self.random.choice((1, 32, 1000)), tags, lambda read: None)
+        if publishing:
+            self.waiting.act()
         self.observe()
 
     def _declare(self, name: bytes) -> None:
         topics, log = self.life.broker.topics, self.life.broker.log
         if name in self.topics and self.random.random() < 0.7:
             topics.delete(name)
-            what = "delete"
+            self._did(Step(name, "delete", log.appended))
         else:
-            topics.put(TopicConfig(name=name, read_queues=QUEUES, write_queues=QUEUES))
-            what = "put"
-        self._did(Step(name, what, log.appended))
+            self.put(name)
+
+    def put(self, name: bytes) -> None:
+        """There is a topic of that name."""
+        self.life.broker.topics.put(TopicConfig(name=name, read_queues=QUEUES, write_queues=QUEUES))
+        self._did(Step(name, "put", self.life.broker.log.appended))
+
+    def did(self, name: bytes, message: Native, end: int) -> None:
+        """A message was stored; it is there when the log is up to `end`."""
+        body: Any = message.body
+        self._did(Step(name, "send", end, message.queue_id, message.offset, body))
 
     def _did(self, step: Step) -> None:
         self.steps.append(step)
@@ -186,6 +200,7 @@ class Natives:
 
     def check(self) -> None:
         """Offsets only grow, and nothing is missing that the log has."""
+        self.waiting.check()
         first = self.life.broker.retention.first
         for name, queues in self.topics.items():
             for queue_id, messages in enumerate(queues):
@@ -205,6 +220,7 @@ class Natives:
 
     def settle(self) -> None:
         """Everything is committed, and queues begin where the log does: read all of it."""
+        self.waiting.settle()
         first = self.life.broker.retention.first
         for name, queues in self.topics.items():
             for queue_id, messages in enumerate(queues):

@@ -18,6 +18,7 @@ from core.state.delayed import DelayedQueue
 from core.state.replay import LoggedQueue, Replay, Slot
 from core.stream import Stream
 from core.transaction import Transaction
+from core.waits import Waits
 
 
 def unacked_count() -> None:
@@ -230,6 +231,22 @@ def delays_are_short() -> None:
     DelayedQueue.take_due = lambda self, now_ms, count: honest(self, now_ms + 10, count)
 
 
+def settled_apart() -> None:
+    """8.1: what becomes of a native message that waited, and that it is settled, are not one."""
+
+    def settle(self: Any, offset: int, becomes: Any = ()) -> None:
+        queue = self._ports.model.waiting[self._kind]
+        for topic, message in becomes:
+            self._ports.topics.append(topic, message)
+        if offset == self._out:
+            queue.ready -= 1
+            queue.settle(offset)
+        else:
+            queue.cancel(offset)
+
+    Waits.settle = settle
+
+
 def stream_forgets_its_size() -> None:
     """8.4: after a restart a stream does not know how much it keeps."""
     Stream.restored = LoggedQueue.restored
@@ -291,6 +308,7 @@ RULES: dict[str, Callable[[], None]] = {
     "8.4-reader": reader_skips,
     "8.4-retry": retried_too_early,
     "8.4-waiting": retries_forgotten,
+    "8.1-waits": settled_apart,
     "8.11-forgotten": delays_forgotten,
     "8.11-early": delays_are_short,
     "tx-batch": committed_singly,
