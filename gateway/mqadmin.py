@@ -10,11 +10,11 @@ import os
 import sys
 
 from corduroy.client import Admin, ClientError
-from gateway.admin import brokers, groups, messages, topics
+from gateway.admin import brokers, groups, messages, offsets, topics
 from gateway.admin.command import Command, Failed, Given
 from namesrv.command_line import UsageError, usage
 
-COMMANDS = {each.name: each for family in (topics, groups, brokers, messages) for each in family.COMMANDS}
+COMMANDS = {each.name: each for family in (topics, groups, offsets, brokers, messages) for each in family.COMMANDS}
 EX_FAILED = 1
 
 

@@ -23,6 +23,7 @@ from namesrv.config import Config as NamesrvConfig
 from namesrv.config import ConfigError as NamesrvConfigError
 from namesrv.main import Server, assembled
 from namesrv.start import StartError
+from protocols.remoting import system_topics
 from protocols.remoting.configuring import Configuration
 from protocols.remoting.connection import RemotingConnection
 from protocols.remoting.frame import Frame
@@ -119,6 +120,7 @@ class NativePort:
     def _rules_changed(self) -> None:
         """What sends look at, and what name servers were told."""
         self.remoting.sends.configure(self._rules)
+        system_topics.ensure(self._broker.topics, self._rules)
         if self._rules.permission != self._told_permission:
             self._told_permission = self._rules.permission
             for topic in self._broker.topics.all():

@@ -88,6 +88,13 @@ def truth(given: Given, name: str, default: bool = False) -> bool:
     return given[name].lower() == "true" if name in given else default
 
 
+def java_text(value: Any) -> str:
+    """A value as Java prints it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def time_text(ms: int, with_ms: bool = False) -> str:
     """Local time, as RocketMQ's tools print it."""
     moment = datetime.fromtimestamp(ms / 1000)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from corduroy.client import Admin, BrokerError, ClientError
-from corduroy.client.admin import GROUP_CONFIG, tables
+from corduroy.client import Admin
+from corduroy.client.admin import GROUP_CONFIG
 from corduroy.client.codes import Request
 from corduroy.client.lenient_json import dumps
-from gateway.admin.command import Command, Failed, Given, table, time_text, truth, whole
+from gateway.admin.command import Command, Failed, Given, java_text, truth, whole
 from gateway.admin.topics import DLQ, RETRY, masters
 from namesrv.command_line import Option
 
@@ -39,13 +38,7 @@ async def update_sub_group(admin: Admin, given: Given) -> None:
         await admin.ask(address, Request.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, {}, dumps(config))
         print(f"create subscription group to {address} success.")
     shown = config | {"groupRetryPolicy": POLICY, "subscriptionDataSet": None}
-    print(f"SubscriptionGroupConfig{{{', '.join(f'{name}={_java(shown[name])}' for name in SHOWN)}}}", end="")
-
-
-def _java(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    print(f"SubscriptionGroupConfig{{{', '.join(f'{name}={java_text(shown[name])}' for name in SHOWN)}}}", end="")
 
 
 async def delete_sub_group(admin: Admin, given: Given) -> None:
@@ -58,77 +51,6 @@ async def delete_sub_group(admin: Admin, given: Given) -> None:
     if "c" in given:
         for topic in (RETRY + group, DLQ + group):
             await admin.delete_topic(topic, cluster=given["c"])
-
-
-async def consumer_progress(admin: Admin, given: Given) -> None:
-    """consumerProgress"""
-    if "g" in given:
-        await _progress_of(admin, given["g"], given)
-        return
-    row = "{:<64}  {:<6}  {:<24} {:<5}  {:<14}  {:<7}  {}"
-    print(row.format("#Group", "#Count", "#Version", "#Type", "#Model", "#TPS", "#Diff Total"))
-    for topic in await admin.topics():
-        if topic.startswith(RETRY):
-            print(row.format(*await _group_row(admin, topic.removeprefix(RETRY))))
-
-
-async def _progress_of(admin: Admin, group: str, given: Given) -> None:
-    answers = await _consume_stats(admin, group, given.get("t"))
-    clients = await _clients_of_queues(admin, group) if truth(given, "s") else None
-    names = ["#Topic", "#Broker Name", "#QID", "#Broker Offset", "#Consumer Offset"]
-    rest = "{:<20} {:<20}" if clients is None else "{:<20} {:<20} {:<20}"
-    row = "{:<64}  {:<32}  {:<4}  {:<20}  {:<20}  " + rest
-    print(row.format(*names, *(["#Client IP"] if clients is not None else []), "#Diff", "#Inflight") + "#LastTime")
-    diffs = inflights = 0
-    for queue, wrapper in sorted(tables(answers, "offsetTable").items()):
-        diff = wrapper["brokerOffset"] - wrapper["consumerOffset"]
-        inflight = wrapper.get("pullOffset", 0) - wrapper["consumerOffset"]
-        diffs, inflights = diffs + diff, inflights + inflight
-        last = time_text(wrapper["lastTimestamp"]) if wrapper["lastTimestamp"] else "N/A"
-        client = [] if clients is None else [clients.get(queue, "N/A")]
-        place = queue.topic[:64], queue.broker_name[:32], queue.queue_id
-        print(row.format(*place, wrapper["brokerOffset"], wrapper["consumerOffset"], *client, diff, inflight), last)
-    print()
-    print(f"Consume TPS: {sum(float(answer.get('consumeTps', 0)) for answer in answers):.2f}")
-    print(f"Consume Diff Total: {diffs}")
-    print(f"Consume Inflight Total: {inflights}")
-
-
-async def _consume_stats(admin: Admin, group: str, topic: str | None) -> list[dict[str, Any]]:
-    """Of the brokers that have the group's retry topic, as the original asks. Raises NoRoute."""
-    fields = {"consumerGroup": group, "topic": topic}
-    route = await admin.route(RETRY + group)
-    return [await admin.ask(route.master(name), Request.GET_CONSUME_STATS, fields) for name in route.addresses]
-
-
-async def _clients_of_queues(admin: Admin, group: str) -> dict[Any, str]:
-    """Which client reads which queue: its address."""
-    found: dict[Any, str] = {}
-    try:
-        for member in (await admin.consumer_connections(group))["connectionSet"]:
-            info = await admin.running_info(group, member["clientId"])
-            found.update((queue, member["clientId"].split("@")[0]) for queue in tables([info], "mqTable"))
-    except ClientError:  # nobody is there
-        pass
-    return found
-
-
-async def _group_row(admin: Admin, group: str) -> tuple[Any, ...]:
-    diff, rate = 0, 0.0
-    try:
-        answers = await _consume_stats(admin, group, None)
-        rate = sum(float(answer.get("consumeTps", 0)) for answer in answers)
-        diff = sum(each["brokerOffset"] - each["consumerOffset"] for each in tables(answers, "offsetTable").values())
-    except ClientError:
-        pass
-    try:
-        group_of = await admin.consumer_connections(group)
-    except BrokerError:
-        return group[:64], 0, "OFFLINE", "", "", int(rate), diff
-    kind = "PUSH" if group_of["consumeType"] == "CONSUME_PASSIVELY" else "PULL"
-    version = min(member["version"] for member in group_of["connectionSet"])
-    count = len(group_of["connectionSet"])
-    return group[:64], count, version_text(version), kind, group_of["messageModel"], int(rate), diff
 
 
 def version_text(number: int) -> str:
@@ -177,26 +99,6 @@ async def producer_connection(admin: Admin, given: Given) -> None:
         print(f"{number:04d}  {member['clientId']:<32} {member['clientAddr']:<22} {member['language']:<8} {version}")
 
 
-async def reset_offset_by_time(admin: Admin, given: Given) -> None:
-    """resetOffsetByTime"""
-    moment = given["s"]
-    ms = {"now": int(time.time() * 1000), "-1": -1}.get(moment) if not moment.isdigit() else int(moment)
-    if ms is None:
-        try:
-            ms = int(time.mktime(time.strptime(moment[:19], "%Y-%m-%d#%H:%M:%S"))) * 1000 + int(moment[20:] or 0)
-        except ValueError:
-            raise Failed("specified timestamp invalid.") from None
-    offsets = await admin.reset_offset(given["g"], given["t"], ms, force=truth(given, "f", default=True))
-    print(
-        f"start reset consumer offset by specified, group[{given['g']}], topic[{given['t']}], "
-        f"force[{_java(truth(given, 'f', True))}], timestamp(string)[{moment}], timestamp(long)[{ms}]"
-    )
-    row = table("<40", "<40", "<40")
-    row("#brokerName", "#queueId", "#offset")
-    for queue, offset in sorted(offsets.items()):
-        row(queue.broker_name[:32], queue.queue_id, offset)
-
-
 GROUP = Option("g", "groupName", True, "consumer group name")
 COMMANDS = (
     Command(
@@ -232,17 +134,6 @@ COMMANDS = (
         delete_sub_group,
     ),
     Command(
-        "consumerProgress",
-        "Query consumer's progress, speed.",
-        (
-            GROUP,
-            Option("s", "showClientIP", True, "Show Client IP per Queue"),
-            Option("t", "topicName", True, "topic name"),
-        ),
-        (),
-        consumer_progress,
-    ),
-    Command(
         "consumerConnection",
         "Query consumer's socket connection, client version and subscription.",
         (
@@ -258,17 +149,5 @@ COMMANDS = (
         (Option("g", "producerGroup", True, "producer group name"), Option("t", "topic", True, "topic name")),
         ("g",),
         producer_connection,
-    ),
-    Command(
-        "resetOffsetByTime",
-        "Reset consumer offset by timestamp (without client restart).",
-        (
-            Option("f", "force", True, "set the force rollback by timestamp switch[true|false]"),
-            Option("g", "group", True, "set the consumer group"),
-            Option("s", "timestamp", True, "set the timestamp[now|currentTimeMillis|yyyy-MM-dd#HH:mm:ss:SSS]"),
-            Option("t", "topic", True, "set the topic"),
-        ),
-        ("g", "t", "s"),
-        reset_offset_by_time,
     ),
 )

@@ -34,7 +34,9 @@ def configs(rules: Rules) -> list[TopicConfig]:
 
 
 def ensure(topics: Any, rules: Rules) -> None:
-    """Make those that are not there. What an operator changed stays."""
+    """Make those that are not there. What an operator changed stays; how many queues a topic that a send makes has, the
+    configuration says."""
     for config in configs(rules):
-        if topics.find(config.name) is None:
+        there = topics.find(config.name)
+        if there is None or (config.name == names.DEFAULT_TOPIC and there.config.write_queues != config.write_queues):
             topics.put(config)

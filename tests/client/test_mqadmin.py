@@ -15,6 +15,7 @@ from gateway.mqadmin import COMMANDS
 from namesrv.command_line import UsageError
 from tests.client import apache
 from tests.clients.broker import until
+from tests.clients.mqadmin import Mqadmin
 
 CLUSTER = "DefaultCluster"
 JAVA_SECONDS = 600  # a virtual machine for each thing that theirs prints, on a busy machine
@@ -34,25 +35,23 @@ def ours(broker):
     return mqadmin
 
 
-@pytest.fixture
-def theirs(broker, tmp_path):
+@pytest.fixture(scope="module")
+def theirs(broker, tmp_path_factory):
     """theirs(*words) -> what RocketMQ's printed."""
     if because := apache.missing():
         pytest.skip(because)
-
-    def mqadmin(*words):
-        start = ["java", "-Xmx128m", f"-Duser.home={tmp_path}", f"-Drocketmq.home.dir={tmp_path}"]
-        main = "org.apache.rocketmq.tools.command.MQAdminStartup"
-        line = [*start, "-cp", f"{apache.library()}/*", main, *words, "-n", broker.name_server]
-        return subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
-
-    return mqadmin
+    folder = tmp_path_factory.mktemp("mqadmin")
+    start = ["java", "-Xmx128m", f"-Duser.home={folder}", f"-Drocketmq.home.dir={folder}"]
+    mqadmin = Mqadmin(folder, [*start, "-cp", f"{apache.library()}/*"]).start()
+    yield lambda *words: mqadmin.ask(*words, "-n", broker.name_server)
+    mqadmin.stop()
 
 
 def without_what_moves(text):
     """Times, rates and trailing blanks are not the same in two calls."""
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d+)?", "TIME", text)
     text = re.sub(r"(?m)^(Topic Put TPS|Consume TPS): \S+$", r"\1: RATE", text)
+    text = re.sub(r" +\d+\.\d\d +\d+\.\d\d +\d+ +\d+$", " RATES", text, flags=re.MULTILINE)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
@@ -104,8 +103,15 @@ def test_both_print_the_same_of_a_group_that_consumes(broker, ours, theirs, name
             ("consumerProgress", "-g", name, "-t", name, "-s", "true"),
             ("consumerConnection", "-g", name),
             ("producerConnection", "-g", f"{name}-p", "-t", name),
+            ("statsAll", "-t", name),
         ):
             assert in_order(ours(*words)) == in_order(theirs(*words)), words
+        address = ours("clusterList").splitlines()[1].split()[3]
+        queue = ("-g", name, "-t", name, "-b", address, "-q", "0", "-s", "0", "-o", "1")
+        assert ours("resetOffsetByTime", *queue) == theirs("resetOffsetByTime", *queue)
+        ours("updateSubGroup", "-g", f"{name}-c", "-c", CLUSTER)
+        clone = ("cloneGroupOffset", "-s", name, "-d", f"{name}-c", "-t", name)
+        assert ours(*clone) == theirs(*clone)
         row = next(line for line in ours("consumerProgress").splitlines() if line.startswith(name))
         assert row.split() == [name, "1", *row.split()[2:3], "PUSH", "CLUSTERING", *row.split()[5:]]
         moved = ours("resetOffsetByTime", "-g", name, "-t", name, "-s", "0")
@@ -134,9 +140,10 @@ def test_the_broker_s_own_figures_have_the_same_names(broker, ours, theirs):
     config = ("getBrokerConfig", "-c", CLUSTER)
     assert ours(*config).splitlines()[0] == theirs(*config).splitlines()[0]
     address = mine[1].split()[3]
-    changed = ours("updateBrokerConfig", "-b", address, "-k", "slaveTimeout", "-v", "3001")
-    assert changed == f"update broker config success, {address}\n"
-    assert "slaveTimeout                                      =  3001" in ours("getBrokerConfig", "-b", address)
+    for value in ("4194305", "4194304"):
+        change = ("updateBrokerConfig", "-b", address, "-k", "maxMessageSize", "-v", value)
+        assert ours(*change) == theirs(*change) == f"update broker config success, {address}\n"
+        assert f"maxMessageSize                                    =  {value}" in ours("getBrokerConfig", "-b", address)
 
 
 def test_what_cannot_be_done_is_one_line_and_exit_code_1(ours, name):

@@ -6,13 +6,15 @@ import subprocess
 
 import pytest
 
+from corduroy.client import ConsumeFrom, Message, MessageQueue, blocking
 from tests.clients.broker import until
+from tests.clients.mqadmin import Mqadmin
 from tests.clients.native import native
 from tests.namesrv.test_peers import java
 from tests.namesrv.test_peers import pytestmark as conditions
 
 pytestmark = [*conditions, pytest.mark.ours]
-SECONDS = 250  # mqadmin waits 3 s for an answer, which is little on a busy machine
+SECONDS = 100  # mqadmin waits 3 s for an answer, which is little on a busy machine
 HEARTBEAT = {
     "clientID": "10.1.2.3@4242",
     "consumerDataSet": [
@@ -31,19 +33,27 @@ HEARTBEAT = {
 }
 
 
+@pytest.fixture(scope="module")
+def mqadmin(tmp_path_factory):
+    """One process for all commands."""
+    folder = tmp_path_factory.mktemp("mqadmin")
+    (folder / "conf").mkdir()
+    started = Mqadmin(folder, java(folder, "128m")).start()
+    yield started
+    started.stop()
+
+
 @pytest.fixture
-def printed(start_broker, tmp_path):
+def printed(start_broker, mqadmin):
     """(the broker, printed(expected, *words) -> what mqadmin prints, once it has that)."""
     broker = start_broker("rocketmq.brokerName=broker-a")
-    (tmp_path / "conf").mkdir()
-
-    def mqadmin(*words):
-        main = "org.apache.rocketmq.tools.command.MQAdminStartup"
-        line = java(tmp_path, "128m", main, *words, "-n", broker.addresses["namesrv"])
-        return subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120).stdout
 
     def wait(expected, *words):
-        return until(lambda: (text := mqadmin(*words)) and re.search(expected, text) and text, SECONDS, expected)
+        def seen():
+            text = mqadmin.ask(*words, "-n", broker.addresses["namesrv"])
+            return text if re.search(expected, text) else None
+
+        return until(seen, SECONDS, f"{expected} of {words}")
 
     return broker, wait
 
@@ -70,6 +80,68 @@ def test_mqadmin_finds_the_broker_makes_a_group_and_sees_who_is_there(printed):
     gone = wait("success", "deleteSubGroup", "-c", "DefaultCluster", "-g", "g", "-r", "true")
     assert "delete subscription group [g] from broker" in gone
     client.close()
+
+
+@pytest.fixture
+def group(printed):
+    """(wait, the consumer): the group g has consumed three messages of the topic T, which has two queues."""
+    broker, wait = printed
+    names = broker.addresses["namesrv"]
+    wait("create topic to", "updateTopic", "-t", "T", "-c", "DefaultCluster", "-r", "2", "-w", "2")
+    seen = []
+    reader = blocking.PushConsumer("g", lambda messages: seen.extend(messages), names, consume_from=ConsumeFrom.FIRST)
+    reader.subscribe("T", "*")
+    with blocking.Producer("p", names) as producer:
+        for number in (0, 0, 1):
+            producer.send(Message("T", b"x"), queue=MessageQueue("T", "broker-a", number))
+        with reader:
+            until(lambda: len(seen) == 3, 30, "the messages")
+            blocking.LOOP.run(reader._client.assignment.commit())
+            yield wait, reader._client
+
+
+def test_mqadmin_sees_how_far_a_group_is_and_sends_it_elsewhere(printed, group):
+    wait, reader = group
+    address = printed[0].addresses["remoting"]
+    progress = wait("Consume Diff Total: 0", "consumerProgress", "-g", "g")
+    assert re.search(r"(?m)^T +broker-a +0 +2 +2 +0 +0 +\d{4}-", progress)
+    assert re.search(r"(?m)^%RETRY%g +broker-a +0 +0 +0 +0 +0 +N/A", progress)
+    listed = wait(r"(?m)^g +1 ", "consumerProgress")
+    assert re.search(r"(?m)^g +1 +V5_3_3 +PUSH +CLUSTERING +\d+ +0 *$", listed)
+    shown = wait("broker-a", "consumerProgress", "-g", "g", "-t", "T", "-s", "true")
+    assert re.search(r"(?m)^T +broker-a +1 +1 +1 +[\d.]+ +0 +0 ", shown)  # it asks the consumer for its queues
+    running = wait("Consumer MQ Detail", "consumerStatus", "-g", "g", "-i", reader.remoting.client_id)
+    assert re.search(r"(?m)^T +broker-a +0 +2 ", running)
+    every = wait("(?m)^T ", "brokerConsumeStats", "-b", address, "-t", "30000", "-l", "0")
+    assert re.search(r"(?m)^T +g +broker-a +0 +2 +2 +0 ", every) and "Diff Total: 0" in every
+    stats = wait("(?m)^T ", "statsAll", "-t", "T")
+    assert re.search(r"(?m)^T +g +0 +\d+\.\d\d +\d+\.\d\d +\d+ +\d+ *$", stats)
+    units = wait("idx: 1", "queryCq", "-t", "T", "-q", "0", "-i", "1", "-c", "5", "-b", address)
+    assert "max: 2, min: 0" in units and units.count("ConsumeQueueData{") == 1
+    moved = wait("#brokerName", "resetOffsetByTime", "-g", "g", "-t", "T", "-s", "0")
+    assert re.findall(r"(?m)^broker-a +(\d) +(\d) *$", moved) in ([("0", "0"), ("1", "0")], [("1", "0"), ("0", "0")])
+    wait("Consume Diff Total: 0", "consumerProgress", "-g", "g")  # it read again
+    wait("create subscription group", "updateSubGroup", "-c", "DefaultCluster", "-g", "h")
+    wait("clone group offset success", "cloneGroupOffset", "-s", "g", "-d", "h", "-t", "T")
+    assert re.search(r"(?m)^T +broker-a +0 +2 +2 ", wait("(?m)^T ", "consumerProgress", "-g", "h", "-t", "T"))
+
+
+def test_mqadmin_changes_what_may_change_and_cleans_up(printed):
+    broker, wait = printed
+    address = broker.addresses["remoting"]
+    changed = wait("success", "updateBrokerConfig", "-b", address, "-k", "defaultTopicQueueNums", "-v", "5")
+    assert changed == f"update broker config success, {address}\n"
+    config = wait("flushDiskType", "getBrokerConfig", "-b", address)
+    assert re.search(r"(?m)^defaultTopicQueueNums +=  5$", config)
+    client = native(broker)
+    fields = {"a": "p", "b": "made", "c": "TBW102", "d": "8", "e": "0", "f": "0", "g": "1", "h": "0", "i": "", "j": "0"}
+    assert client.ask(310, fields | {"k": "false"}, body=b"x")[0]["code"] == 0
+    assert json.loads(client.ask(351, {"topic": "made"})[1])["writeQueueNums"] == 5
+    client.close()
+    wait("cannot change while the broker runs", "updateBrokerConfig", "-b", address, "-k", "brokerName", "-v", "x")
+    for command in ("cleanExpiredCQ", "cleanUnusedTopic", "deleteExpiredCommitLog"):
+        wait("success", command, "-b", address)
+    wait("#MasterCommitLogMaxOffset\\t\\d+\\n#SlaveNum\\t0\\n", "haStatus", "-b", address)
 
 
 @pytest.fixture
