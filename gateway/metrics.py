@@ -208,10 +208,11 @@ def labelled(name: str, text: str, label: str, values: dict[str, int]) -> Counte
     return family
 
 
-def exposition(broker) -> bytes:
-    """Everything, as Prometheus text."""
+def exposition(broker, *more) -> bytes:
+    """Everything, as Prometheus text; `more` = other collectors."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    registry.register(BrokerCollector(broker))
+    for collector in (BrokerCollector(broker), *more):
+        registry.register(collector)
     return generate_latest(registry)

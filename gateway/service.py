@@ -264,9 +264,9 @@ class Service:
         if sockets:
             from gateway.http import server
 
-            for name, application in (("http", server.http_application), ("metrics", server.metrics_application)):
+            for name, application in server.applications(self.broker, self._native.remoting).items():
                 if name in sockets:
-                    self._runners.append(await server.serve(application(self.broker), sockets.pop(name).dup()))
+                    self._runners.append(await server.serve(application, sockets.pop(name).dup()))
         self.broker.started = True
         self._watch()
         self.broker.metrics.loop_lag.start()

@@ -10,6 +10,7 @@ from protocols.remoting.configuring import Configuration, Configuring
 from protocols.remoting.consumption import Consumption
 from protocols.remoting.delivering import Delivering
 from protocols.remoting.holding import Holding
+from protocols.remoting.lags import Lags
 from protocols.remoting.making import Making
 from protocols.remoting.message_ids import UniqueIds
 from protocols.remoting.offsets import is_young
@@ -55,6 +56,7 @@ def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configurati
     remoting.statistics.start()
     remoting.consumption = Consumption(broker, rules, remoting.clients, remoting.statistics)
     remoting.resetting = Resetting(broker, rules, remoting.pulls, remoting.clients)
+    remoting.lags = Lags(broker, remoting.clients)
     remoting.configuring = Configuring(broker.clock, configuration)
     remoting.status = Status(broker, remoting.pulls, f"{broker.config.data_dir}/commitlog")
     remoting.status.start()

@@ -144,6 +144,10 @@ class Statistics:
         span_ms = max(1, taken[-1] - taken[-(len(rows) // COUNTERS)])
         return Rate(came, came * 1000 / span_ms, came / often if often else 0.0)
 
+    def whole(self, name: str) -> Rate:
+        """One of BY_BROKER, over the last minute."""
+        return self.rate(self._whole[name], (MESSAGES, None))
+
     def put_tps(self, topic: Any) -> float:
         """Messages put into a topic per second, over the last minute."""
         return self.rate(topic.traffic, BY_TOPIC["TOPIC_PUT_NUMS"]).tps

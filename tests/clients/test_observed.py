@@ -33,8 +33,10 @@ def test_a_broker_that_serves_is_healthy(broker, path):
     assert get(broker.addresses["http"], path) == (200, '{"status": "ok"}')
 
 
-def test_every_family_says_what_it_is(broker):
-    status, text = get(broker.addresses["metrics"], "/metrics")
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/per-object"])
+def test_every_family_says_what_it_is(broker, path):
+    status, text = get(broker.addresses["metrics"], path)
+    assert ("rocketmq_broker_tps{" in text) == (path == "/metrics/per-object")
     assert status == 200
     named = set(re.findall(r"^([a-z_]+?)(?:\{.*\})? \S+$", text, re.M))
     for what in ("HELP", "TYPE"):
