@@ -122,9 +122,10 @@ class NativePort:
         self.remoting.sends.configure(self._rules)
         system_topics.ensure(self._broker.topics, self._rules)
         if self._rules.permission != self._told_permission:
+            topics = self._broker.topics
+            topics.put(topics.find(self._rules.broker.encode()).config)  # name servers take what has a new version
+            self._changed.update(topic.config.name for topic in topics.all())
             self._told_permission = self._rules.permission
-            for topic in self._broker.topics.all():
-                self._topic_changed(topic.config.name)
 
     async def start(self, bound: dict[str, str], name_server: socket.socket | None) -> None:
         """bound: what really listens; name_server: a socket that does for the embedded one. Raises ListenError."""
@@ -205,6 +206,8 @@ class NativePort:
         if self._server is not None:
             if self._broker.topics.find(name) is None:
                 self._server.names.routes.drop(name.decode(), broker_name(self._config))
+            elif self._rules.permission != self._told_permission:
+                self._tell_own(self._registrar(LOCAL_HOST).all())
             else:
                 self._tell_own(self._registrar(LOCAL_HOST).some([name]))
         if self._links and not self._changed:

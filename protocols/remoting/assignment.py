@@ -17,6 +17,7 @@ from protocols.remoting.codes import Request, Response
 from protocols.remoting.errors import Refused
 from protocols.remoting.fastjson import decode
 from protocols.remoting.groups import answer_when_committed
+from protocols.remoting.making import used_group
 from protocols.remoting.rules import READ
 
 PULL, POP = "PULL", "POP"
@@ -131,7 +132,7 @@ class Assignments:
         if self._topics.find(asked.topic.encode()) is None:
             raise Refused(Response.TOPIC_NOT_EXIST, f"topic[{asked.topic}] not exist")
         group = asked.consumer_group.encode()
-        if names.group_refusal(group) or self._groups.use(group) is None:
+        if used_group(self._groups, group) is None:
             raise Refused(Response.SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group does not exist")
         self._groups.set_request_mode(asked.consumer_group, asked.topic, asked.mode, asked.pop_share_queue_num)
         answer_when_committed(connection, frame.opaque)

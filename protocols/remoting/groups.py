@@ -13,15 +13,11 @@ from protocols.remoting.codes import Request, Response
 from protocols.remoting.errors import FAQ, Refused
 from protocols.remoting.fastjson import decode
 from protocols.remoting.fields import as_text
+from protocols.remoting.making import used_group
 
 NO_GROUP = "subscription group [{}] does not exist, " + FAQ
 PAGE_GROUPS = 10_000  # in one answer at most
 Int = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
-SHARED = (  # fields that a fact and the JSON have alike
-    *("consume_enable", "consume_from_min_enable", "consume_broadcast_enable", "consume_message_orderly"),
-    *("retry_queue_nums", "retry_max_times", "broker_id", "which_broker_when_consume_slowly"),
-    *("notify_consumer_ids_changed_enable", "group_sys_flag", "consume_timeout_minute", "attributes"),
-)
 
 
 class GroupConfig(msgspec.Struct, rename="camel", kw_only=True):
@@ -44,6 +40,9 @@ class GroupConfig(msgspec.Struct, rename="camel", kw_only=True):
     subscription_data_set: Any = None
 
 
+SHARED = [name for name in GroupConfig.__struct_fields__ if name in GroupFact.__struct_fields__]
+
+
 class GroupConfigs(msgspec.Struct, rename="camel"):
     """The body of UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST."""
 
@@ -52,9 +51,7 @@ class GroupConfigs(msgspec.Struct, rename="camel"):
 
 def find(connection: Any, group: bytes) -> GroupFact:
     """The group, made when that may be. Raises Refused."""
-    config: GroupFact | None = None
-    if not names.group_refusal(group):
-        config = connection.broker.groups.use(group, system=group.startswith(names.SYSTEM_GROUP_PREFIX))
+    config = used_group(connection.broker.groups, group)
     if config is None:
         raise Refused(Response.SUBSCRIPTION_GROUP_NOT_EXIST, NO_GROUP.format(as_text(group)))
     return config

@@ -13,21 +13,20 @@ import msgspec
 
 from core.routing.selector import SelectorError
 from core.routing.selector import parse as parse_selector
-from core.state.records import GroupFact, TopicConfig
+from core.state.records import GroupFact
 from protocols.remoting import names
 from protocols.remoting.codes import Request, Response
 from protocols.remoting.errors import Refused
 from protocols.remoting.fastjson import decode
 from protocols.remoting.fields import as_text
 from protocols.remoting.groups import find
+from protocols.remoting.making import UNIT_SUB, make_topic
 from protocols.remoting.members import TAG, Clients, ConsumerData, Member, Subscription
 
 BODY_BYTES_MAX = 1 << 20
 GROUPS_MAX = 1024  # that one client is in
 QUEUES_MAX = 10_000  # leased by one request
 NAME_MAX = 255
-UNIT_SUB = 2  # in a topic's sys flag
-READ_WRITE = 6
 
 
 class ProducerData(msgspec.Struct, rename="camel"):
@@ -104,9 +103,7 @@ def _make_retry_topic(broker: Any, group: GroupFact, *, unit: bool) -> bool:
     name = names.retry_topic(group.name.encode())
     if group.retry_queue_nums <= 0 or broker.topics.find(name) is not None:
         return False
-    count = group.retry_queue_nums
-    flag = UNIT_SUB if unit else 0
-    broker.topics.put(TopicConfig(name=name, read_queues=count, write_queues=count, perm=READ_WRITE, sys_flag=flag))
+    make_topic(broker.topics, name, group.retry_queue_nums, sys_flag=UNIT_SUB if unit else 0)
     return True
 
 

@@ -61,9 +61,10 @@ class Making:
             inherits = False
         if inherits:
             queues = max(0, min(header.default_queues, like.config.write_queues))
-            return self._put(name, queues, like.config.perm & ~INHERIT, sys_flag, like.config.filter_type)
+            more = {"perm": like.config.perm & ~INHERIT, "filter_type": like.config.filter_type}
+            return make_topic(self._topics, name, queues, sys_flag=sys_flag, **more)
         if is_retry:
-            return self._put(name, 1, READ | WRITE, sys_flag)
+            return make_topic(self._topics, name, 1, sys_flag=sys_flag)
         remark = f"topic[{name.decode()}] not exist, apply first please!{FAQ}"
         raise Refused(Response.TOPIC_NOT_EXIST, remark)
 
@@ -73,22 +74,12 @@ class Making:
         return found
 
     def group(self, name: bytes) -> GroupFact | None:
-        """The group of that name, made if that may be; None if it is not there, or cannot have that name."""
-        if names.group_refusal(name):
-            return None
-        found: GroupFact | None = self._groups.use(name, system=name.startswith(names.SYSTEM_GROUP_PREFIX))
-        return found
+        """See used_group."""
+        return used_group(self._groups, name)
 
     def ensure(self, name: bytes, queues: int, perm: int = READ | WRITE, sys_flag: int = 0) -> Topic:
         """The topic of that name, made if it is not there: retry and dead letter topics."""
-        return self._topics.find(name) or self._put(name, queues, perm, sys_flag)
-
-    def _put(self, name: bytes, queues: int, perm: int, sys_flag: int, filter_type: str = "SINGLE_TAG") -> Topic:
-        made = TopicConfig(
-            name=name, read_queues=queues, write_queues=queues, perm=perm, sys_flag=sys_flag, filter_type=filter_type
-        )
-        topic: Topic = self._topics.put(made)
-        return topic
+        return self._topics.find(name) or make_topic(self._topics, name, queues, perm=perm, sys_flag=sys_flag)
 
     def redirected(self, topic: Topic, message: Native, header: Any, version: int) -> Topic:
         """What is sent to a group's retry topic goes to its dead letters when it came back too often, or when the
@@ -120,6 +111,20 @@ class Making:
         message.topic, message.queue_id = SCHEDULE_TOPIC, level - 1
         message.tags_code = tags_code(SCHEDULE_TOPIC, message.properties, self._clock.ms)
         return self.ensure(SCHEDULE_TOPIC, SCHEDULE_QUEUES)
+
+
+def used_group(groups: Any, name: bytes) -> GroupFact | None:
+    """The group of that name, made if that may be; None if it is not there, or cannot have that name."""
+    if names.group_refusal(name):
+        return None
+    found: GroupFact | None = groups.use(name, system=name.startswith(names.SYSTEM_GROUP_PREFIX))
+    return found
+
+
+def make_topic(topics: Any, name: bytes, queues: int, *, perm: int = READ | WRITE, **more: Any) -> Topic:
+    """A topic with as many queues to read as to write; more: see TopicConfig."""
+    topic: Topic = topics.put(TopicConfig(name=name, read_queues=queues, write_queues=queues, perm=perm, **more))
+    return topic
 
 
 def delay_level(text: bytes) -> int:

@@ -33,6 +33,11 @@ def configs(rules: Rules) -> list[TopicConfig]:
     return [TopicConfig(name=name, read_queues=count, write_queues=count, perm=perm) for name, count, perm in made]
 
 
+def all_names(rules: Rules) -> set[bytes]:
+    """All of them, and those that RocketMQ has elsewhere: nobody else makes, changes or deletes one."""
+    return {config.name for config in configs(rules)} | names.SYSTEM_TOPICS
+
+
 def ensure(topics: Any, rules: Rules) -> None:
     """Make those that are not there. What an operator changed stays; how many queues a topic that a send makes has, the
     configuration says."""

@@ -118,8 +118,7 @@ class TopicVerbs:
 
     def _check_name(self, name: bytes) -> None:
         refusal = names.topic_refusal(name)
-        own = (self.rules.cluster.encode(), self.rules.broker.encode())
-        if not refusal and (names.is_system_topic(name) or name in own):
+        if not refusal and (names.is_system_topic(name) or name in system_topics.all_names(self.rules)):
             refusal = f"The topic[{name.decode()}] is conflict with system topic."
         if refusal:
             raise Refused(Response.INVALID_PARAMETER, refusal)
@@ -172,8 +171,8 @@ class TopicVerbs:
 
     def show_system(self, connection: Any, frame: Any) -> None:
         """GET_SYSTEM_TOPIC_LIST_FROM_BROKER."""
-        own = {config.name for config in system_topics.configs(self.rules)} | names.SYSTEM_TOPICS
-        connection.respond(frame.opaque, 0, body=topic_bodies.topic_list(sorted(own)))
+        body = topic_bodies.topic_list(sorted(system_topics.all_names(self.rules)))
+        connection.respond(frame.opaque, 0, body=body)
 
     def show_stats(self, connection: Any, frame: Any) -> None:
         """GET_TOPIC_STATS_INFO: each queue's bounds, and when its last message was stored."""

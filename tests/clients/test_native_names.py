@@ -66,6 +66,20 @@ def test_the_embedded_name_server_knows_the_broker_from_its_first_moment(start_b
     names.close()
 
 
+def test_what_changes_while_the_broker_runs_is_told_to_name_servers(start_broker, name_server):
+    other = name_server()
+    broker = start_broker("rocketmq.brokerPermission=4", f"rocketmq.namesrvAddr=127.0.0.1:{other.port}")
+    here, there, client = native(broker, "namesrv"), other.client(), native(broker)
+    assert route(here, "BenchmarkTest")[1:] == (1024, 4) and route(here, "TBW102")[1:] == (8, 5)
+    until(lambda: route(there, "BenchmarkTest"), 10, "the registration")
+    assert route(there, "BenchmarkTest")[1:] == (1024, 4)
+    assert client.ask(25, body=b"brokerPermission=6\ndefaultTopicQueueNums=3\n")[0]["code"] == 0
+    assert route(here, "BenchmarkTest")[1:] == (1024, 6) and route(here, "TBW102")[1:] == (3, 7)
+    until(lambda: route(there, "TBW102")[1:] == (3, 7) and route(there, "BenchmarkTest")[2] == 6, 10, "the changes")
+    for each in (here, there, client):
+        each.close()
+
+
 def test_a_consumers_first_heartbeat_gives_its_retry_topic_a_route_at_once(start_broker):
     broker = start_broker()
     names = native(broker, "namesrv")

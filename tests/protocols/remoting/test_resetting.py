@@ -105,7 +105,11 @@ def test_who_is_not_there_is_named(world, client, fields, code, remark):
 
 
 def test_it_survives_a_crash_once_it_is_answered(world, client):
-    assert reset(world, client, timestamp=0)[0] == 0
+    fields = {"group": "g", "topic": "T", "timestamp": 0, "isForce": "true"}
+    data = bytearray(request(RESET, fields))
+    client.connection.receive(data, 0, len(data))
+    while not client.received():
+        world.run(0.001)
     world.crash()
     world.boot()
     assert world.broker.groups.offset(b"g", b"T", 0) == 0
@@ -125,6 +129,16 @@ def test_resets_that_nobody_asks_for_are_bounded_and_go_with_their_topic_or_grou
     reset(world, client, topic="U")
     world.told(client, Request.DELETE_SUBSCRIPTIONGROUP, {"groupName": "g"})
     assert world.broker.groups.resets == {}
+
+
+def test_a_group_that_pops_goes_on_there_and_its_commits_count_again(world, client):
+    reset(world, client, timestamp=0)
+    fields = {"consumerGroup": "g", "topic": "T", "queueId": 0, "maxMsgNums": 32, "invisibleTime": 60_000}
+    fields |= {"pollTime": 0, "bornTime": world.clock.ms, "initMode": 0, "exp": "*", "expType": "TAG", "order": "false"}
+    client.send(request(Request.POP_MESSAGE, fields))
+    ((header, body),) = client.received()
+    assert header["code"] == 0 and b"one" in body and b"four" in body
+    assert (b"g", b"T", 0) not in world.broker.groups.resets
 
 
 # -- the members

@@ -90,6 +90,8 @@ def test_a_list_of_topics_is_made_as_a_whole(world, client):
         ),
         ({"topic": "TBW102"}, 29, "The topic[TBW102] is conflict with system topic."),
         ({"topic": "broker-a"}, 29, "The topic[broker-a] is conflict with system topic."),
+        ({"topic": "DefaultCluster_REPLY_TOPIC"}, 29,
+         "The topic[DefaultCluster_REPLY_TOPIC] is conflict with system topic."),
         ({"topicFilterType": "X"}, 1, "topicFilterType = [X] value invalid"),
         ({"attributes": "+message.type=MIXED"}, 29, "MIXED message type is not supported."),
         ({"attributes": "message.type=FIFO"}, 1, "add/alter attribute format is wrong: message.type"),

@@ -72,6 +72,7 @@ def test_units_of_an_index_are_shown_from_one_on(world, client):
     assert len(units(world, client, 3, 4)[2]["queueData"]) == 4
     world.stop()
     world.boot(clean=True)
+    world.broker.topics.find(b"T").queues[0].index.unload(0)
     client = world.client()
     assert len(units(world, client, 500, 99)[2]["queueData"]) == 99  # chunks are read
 
