@@ -17,7 +17,8 @@ from core.state.records import QueueDone
 from core.turn import Servable
 
 GATHER_MS = 20
-CURSORS_MAX = 200_000  # those that hold nothing are let go of then
+CURSORS_MAX = 200_000
+SWEEP_MIN = 1024  # cursors; those that hold nothing are let go of when there are twice as many as after the last time
 IN_FLIGHT_MAX = 1_000_000  # of all queues together: about 250 bytes each
 DUE_AT_ONCE = 32
 AGAIN_MS = 1  # until more that is due at the same time is looked at
@@ -41,6 +42,8 @@ class Ports(NamedTuple):
 class Pops(Servable):
     """open() a cursor, hand_out(), settle(), hide(). in_flight = messages, of all.
 
+    Since start, of those whose time was over: retried, dead = became dead letters, gone = went with their segment.
+
     expired(cursor, offsets)   is told whose time is over: it moves them (move())
     freed(cursor)              is told that a pop may find something now that found nothing before
     """
@@ -54,8 +57,9 @@ class Pops(Servable):
         self._changed: dict[PopCursor, None] = {}
         self._answers: list[Callable[[], None]] = []
         self._gathering = False
+        self._sweep_at = SWEEP_MIN
         self._life_ms = ports.clock.ms
-        self.in_flight = 0
+        self.in_flight = self.retried = self.dead = self.gone = 0
         self.expired: Callable[[PopCursor, list[int]], None] = lambda cursor, offsets: None
         self.freed: Callable[[PopCursor], None] = lambda cursor: None
 
@@ -93,9 +97,10 @@ class Pops(Servable):
         return cursor
 
     def _open(self, key: Key, queue: Any, offset: int) -> PopCursor:
-        if len(self._cursors) >= CURSORS_MAX:
+        if len(self._cursors) >= self._sweep_at:
             for idle in [each for each, cursor in self._cursors.items() if _idle(cursor)]:
-                del self._cursors[idle]
+                self._drop(idle, self._cursors[idle])
+            self._sweep_at = max(SWEEP_MIN, 2 * len(self._cursors))
             if len(self._cursors) >= CURSORS_MAX:
                 raise LimitReached(f"messages of {CURSORS_MAX} queues are popped and not acked already")
         cursor = PopCursor(key[0], queue, offset, self._groups.done_ahead(*key), self._life_ms)

@@ -22,6 +22,7 @@ class BrokerCollector:
         yield from self._objects()
         yield from self._messages()
         yield from self._log()
+        yield from self._pops()
         yield from self._replays()
         yield from self._flow()
         yield from self._tls()
@@ -139,6 +140,13 @@ class BrokerCollector:
         yield counter("mq_key_read_bytes", "Bytes of the log read to know its messages' keys", keys.read_bytes)
         text = "Pieces of the log that could not be read for their keys, or their keys not be written"
         yield counter("mq_key_failures", text, keys.failed)
+
+    def _pops(self) -> Iterator[Metric]:
+        pops = self._broker.pops
+        yield gauge("mq_pop_in_flight", "Native messages that groups popped and have not acked", pops.in_flight)
+        yield counter("mq_pop_retried", "Of them, those stored anew when their time was over", pops.retried)
+        yield counter("mq_pop_dead_letters", "Of them, those that came back too often", pops.dead)
+        yield counter("mq_pop_gone", "Of them, those whose segment went before they were acked", pops.gone)
 
     def _replays(self) -> Iterator[Metric]:
         replays = self._broker.past.replays

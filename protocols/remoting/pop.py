@@ -209,6 +209,7 @@ class PopVerbs:
     def __init__(self, broker: Any, checks: PopChecks, pulls: Any, young: Any):
         """pulls counts what is given; young(queue): whether all that it ever had is there, the first in memory."""
         self._topics = broker.topics
+        self._groups = broker.groups
         self._pops = broker.pops
         self._schedule = broker.schedule
         self._checks = checks
@@ -272,6 +273,11 @@ class PopVerbs:
         """The group's retry topics for that topic which there are: the one that is used, and the one that was."""
         found = (self._topics.find(retry_topic(group, topic, v2)) for v2 in (False, True))
         return [each for each in found if each is not None]
+
+    def retries_of(self, topic: bytes) -> list[bytes]:
+        """The names of all groups' retry topics for that topic."""
+        groups = self._groups.groups_of(topic)
+        return [each.config.name for group in groups for each in self.retries(topic, group.encode())]
 
     def queues(self, topic: bytes, group: bytes) -> list[Any]:
         """All that a pop of all queues looks into."""

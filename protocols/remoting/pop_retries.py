@@ -26,12 +26,11 @@ RETRIES_MAX = 16  # of a group that is not configured any more
 
 
 class PopRetries:
-    """`retried` and `dead` since start; `gone` = with their segment, before their time was over."""
+    """Stores them; how many is counted where they are kept (core/pop.py)."""
 
     def __init__(self, broker: Any, making: Making):
         self._broker = broker
         self._making = making
-        self.retried = self.dead = self.gone = 0
 
     def take(self, cursor: Any, offsets: list[int]) -> None:
         """The time of these is over."""
@@ -51,7 +50,7 @@ class PopRetries:
         elif broker.flow.blocked:
             pops.later(cursor, offset, BLOCKED_MS)
         elif not found[0] or offset_of(found[0][0]) != offset:
-            self.gone += 1
+            pops.gone += 1
             pops.move(cursor, offset)
         else:
             try:
@@ -75,6 +74,10 @@ class PopRetries:
             broker.pops.move(cursor, offset)
         finally:
             log.end_joined([])
+        if message.topic.startswith(names.RETRY_PREFIX):
+            broker.pops.retried += 1
+        else:
+            broker.pops.dead += 1
 
     def _anew(self, cursor: Any, offset: int, was: Native) -> Native:
         """The message as it is stored again."""
@@ -83,13 +86,10 @@ class PopRetries:
         most = RETRIES_MAX if config is None else config.retry_max_times
         name, text = was.topic, was.properties
         if was.reconsume_times >= most:
-            self.dead += 1
             name = names.dead_letter_topic(group)
             text = self._with_origin(text, said, was)
-        else:
-            self.retried += 1
-            if not name.startswith(names.RETRY_PREFIX):
-                name = retry_topic(group, name, self._making.rules.retry_v2)
+        elif not name.startswith(names.RETRY_PREFIX):
+            name = retry_topic(group, name, self._making.rules.retry_v2)
         if FIRST_POP not in said and len(text) < properties.TEXT_BYTES_MAX - PROPERTY_ROOM:
             text = properties.closed(text) + properties.entry(FIRST_POP, b"%d" % cursor.popped_at(offset))
         message = Native(name, 0, was.body, text)

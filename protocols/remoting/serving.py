@@ -44,6 +44,7 @@ def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configurati
     _serve_pops(remoting, making)
     remoting.topics = TopicVerbs(broker, rules)
     remoting.topics.forget = broker.groups.topic_deleted
+    remoting.topics.retries = remoting.pops.retries_of
     remoting.queues = QueueVerbs(broker.topics)
     remoting.sending_back = SendingBack(broker, making)
     remoting.delivering = Delivering(broker, making)

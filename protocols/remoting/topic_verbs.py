@@ -54,13 +54,15 @@ class AllTopics(headers.Header):
 
 
 class TopicVerbs:
-    """`forget(topic)` is told of a topic that is deleted: groups drop their offsets in it. rules: see Rules."""
+    """`forget(topic)` is told of a topic that is deleted: groups drop their offsets in it. retries(topic) = the topics
+    in which what groups popped of it comes again: they go with it. rules: see Rules."""
 
     def __init__(self, broker: Any, rules: Rules):
         self._topics = broker.topics
         self._log = broker.log
         self.rules = rules
         self.forget: Callable[[bytes], None] = lambda topic: None
+        self.retries: Callable[[bytes], list[bytes]] = lambda topic: []
 
     def create(self, connection: Any, frame: Any) -> None:
         """UPDATE_AND_CREATE_TOPIC."""
@@ -139,8 +141,9 @@ class TopicVerbs:
             raise Refused(Response.INVALID_PARAMETER, "The specified topic is blank.")
         if self._topics.find(name) is not None:
             self._check_name(name)
-            self._topics.delete(name)
-            self.forget(name)
+            for each in (*self.retries(name), name):
+                self._topics.delete(each)
+                self.forget(each)
         self._answer_at_commit(connection, frame)
 
     def show(self, connection: Any, frame: Any) -> None:

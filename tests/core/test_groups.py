@@ -198,6 +198,32 @@ def test_what_is_done_beyond_an_offset_is_stated_anew_with_what_later_records_sa
     assert {queue: world.broker.groups.done_ahead(G, T, queue) for queue in range(8)} == expected
 
 
+def test_what_is_settled_counts_above_what_was_committed_just_before(world):
+    groups = world.broker.groups
+    groups.commit(G, T, 0, 5)
+    groups.settle([QueueDone("g", "t", 0, 7, [9, 10])])
+    assert groups.offset(G, T, 0) == 7
+    world.run()
+    assert groups.offset(G, T, 0) == 7 and groups.done_ahead(G, T, 0) == [9, 10]
+
+
+@pytest.mark.parametrize("end", ["topic", "group"])
+def test_with_offsets_goes_what_is_done_beyond_them(world, end):
+    groups = world.broker.groups
+    groups.settle([QueueDone("g", "t", 0, 7, [9, 10]), QueueDone("h", "u", 0, 7, [9, 10])])
+    if end == "topic":
+        groups.topic_deleted(T)
+    else:
+        groups.delete(G, clean_offsets=True)
+    groups.commit(G, T, 0, 0)
+    world.run()
+    for _ in range(2):
+        groups = world.broker.groups
+        assert groups.done_ahead(G, T, 0) == [] and groups.done_ahead(b"h", b"u", 0) == [9, 10]
+        world.crash(state_lost=True)
+        world.boot()
+
+
 def test_what_is_said_of_many_queues_fits_the_log(world):
     groups = world.broker.groups
     wide = [number for pair in range(5000) for number in (4 * pair + 10, 4 * pair + 12)]

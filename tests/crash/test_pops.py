@@ -28,6 +28,7 @@ def test_what_was_acked_stays_away_and_the_rest_comes_again(broker, end):
         acked = {each.body for each in first[::3]}
         for each in first[::3]:
             consumer.ack(each)
+        assert broker.metric("mq_pop_in_flight") == SENT - len(acked)
         end(broker)
     broker.start()
     with blocking.PopConsumer("g", broker.addresses["namesrv"]) as consumer:

@@ -1,7 +1,5 @@
 """Popping, over a whole broker on a simulated disk: what is popped is hidden, acked for good, or tried again."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from core.state.records import GroupFact
@@ -11,7 +9,7 @@ from tests.protocols.remoting.pop_world import ACK, CHANGE, POP, PopWorld, asked
 from tests.protocols.remoting.world import request
 
 STATES = pytest.mark.parametrize("state_lost", [False, True])
-RETRY, DLQ = b"%RETRY%g_T", b"%DLQ%g"
+RETRY = b"%RETRY%g_T"
 
 
 @pytest.fixture
@@ -111,6 +109,15 @@ def test_what_was_acked_never_comes_back_and_what_was_not_does(world, state_lost
     world.boot()
     assert world.offset() == 2
     assert world.all() == [b"2", b"3", b"6", b"7", b"9"]
+
+
+def test_a_stop_states_what_nobody_waits_for(world, monkeypatch):
+    monkeypatch.setattr("core.pop.GATHER_MS", 60_000)
+    world.put(b"1", properties=b"TAGS\x01no\x02")
+    assert world.pop(exp="yes") == 210
+    world.stop()
+    world.boot(clean=True)
+    assert world.offset() == 1
 
 
 @STATES
@@ -241,85 +248,6 @@ def test_what_is_popped_is_counted_as_given(world):
     assert world.remoting.pulls.messages == 2
 
 
-# --- tried again
-
-
-def test_what_is_not_acked_in_time_comes_again_from_the_retry_topic(world):
-    world.put(b"1", properties=b"TAGS\x01A\x02KEYS\x01k\x02")
-    (first,) = world.pop(invisibleTime=2000)
-    world.run(1.5)
-    assert world.pop() == 210 and world.stored(RETRY) == 0
-    world.run(0.5)
-    assert (world.stored(RETRY), world.offset()) == (1, 1)
-    (again,) = world.pop()
-    assert (again.body, again.topic, again.times) == (b"1", "T", 1)
-    assert again.receipt.split(" ")[4:] == ["1", "broker-a", "0", "0"]
-    first_pop = first.receipt.split(" ")[1]
-    assert again.properties["1ST_POP_TIME"] == first_pop and again.properties["KEYS"] == "k"
-    assert world.ack(first) == 0  # too late
-    assert world.ack(again) == 0
-    world.run(120)
-    assert world.pop() == 210 and world.offset(topic=RETRY) == 1
-
-
-def test_what_comes_back_too_often_is_a_dead_letter(world):
-    world.broker.groups.put(GroupFact(name="g", retry_max_times=2))
-    world.put(b"1")
-    for times in range(3):
-        (message,) = world.pop(invisibleTime=100)
-        assert message.times == times
-        world.run(0.3)
-    assert world.pop() == 210
-    (dead,) = world.pop(topic=DLQ.decode(), consumerGroup="undertaker")
-    assert (dead.body, dead.times) == (b"1", 3)
-    assert dead.properties["RETRY_TOPIC"] == RETRY.decode() and "ORIGIN_MESSAGE_ID" in dead.properties
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_a_crash_while_it_is_moved_leaves_one_of_it(seed):
-    """In its queue or in the retry topic: never in both, never in neither."""
-    world = PopWorld()
-    world.random.seed(seed)
-    world.boot()
-    world.topic()
-    world.put(b"1")
-    world.pop(invisibleTime=1000)
-    world.run(0.899)
-    while not world.stored(RETRY):
-        world.loop.run_until(world.loop.now + 0.0001)
-    world.loop.run_until(world.loop.now + seed * 0.00002)
-    world.now = world.loop.now
-    world.crash(state_lost=seed % 2 == 0)
-    world.boot()
-    assert world.all() == [b"1"]
-    world.run(61)
-    assert world.all() == [b"1"]
-
-
-def test_nothing_is_moved_while_publishers_are_held_back(world):
-    world.put(b"1")
-    world.pop(invisibleTime=1000)
-    flow, world.broker.flow = world.broker.flow, SimpleNamespace(blocked=True)
-    world.run(5)
-    assert world.stored(RETRY) == 0 and world.pop() == 210
-    world.broker.flow = flow
-    world.run(1)
-    assert world.stored(RETRY) == 1
-
-
-def test_a_longer_hiding_counts_and_a_shorter_one_too(world):
-    world.put(b"1", b"2")
-    one, two = world.pop(invisibleTime=2000)
-    asked(world.client(), CHANGE, one.fields() | {"invisibleTime": 10_000})
-    asked(world.client(), CHANGE, two.fields() | {"invisibleTime": 0})
-    world.run(0.1)
-    assert [each.body for each in world.pop()] == [b"2"]
-    world.run(5)
-    assert world.pop() == 210
-    world.run(5)
-    assert [each.body for each in world.pop()] == [b"1"]
-
-
 # --- limits and refusals
 
 
@@ -375,6 +303,30 @@ def test_a_topic_that_was_made_anew_begins_anew(world):
     assert world.all() == [b"3"]
     world.run(120)
     assert world.stored(RETRY) == 1
+
+
+def test_a_topic_takes_along_what_was_popped_of_it_and_not_acked(world):
+    world.put(b"1")
+    world.pop(invisibleTime=100)
+    world.run(1)
+    assert world.stored(RETRY) == 1
+    assert asked(world.client(), Request.DELETE_TOPIC_IN_BROKER, {"topic": "T"})[0][0] == 0
+    assert world.broker.topics.find(RETRY) is None and world.broker.groups.offsets_of(b"g") == {}
+    world.topic()
+    assert world.pop() == 210
+
+
+def test_cursors_that_hold_nothing_are_let_go_of(world, monkeypatch):
+    monkeypatch.setattr("core.pop.SWEEP_MIN", 3)
+    world.broker.pops._sweep_at = 3
+    world.put(b"1")
+    holder = world.pop(consumerGroup="holder")
+    for number in range(20):
+        (message,) = world.pop(consumerGroup=f"g{number}")
+        assert world.ack(message, group=f"g{number}") == 0
+        assert len(world.broker.pops._cursors) <= 6
+    assert world.ack(holder[0], group="holder") == 0 and world.offset(b"holder") == 1
+    assert world.pop(consumerGroup="g3") == 210
 
 
 def test_a_member_that_left_gets_nothing(world):

@@ -39,7 +39,7 @@ def test_a_pop_that_waits_gets_what_comes_and_only_one_of_a_group_does(world):
     first, second, other = wait(world), wait(world), wait(world, consumerGroup="h")
     world.put(b"1", queue=1)
     assert (got(first), got(second), got(other)) == ([b"1"], None, [b"1"])
-    world.put(b"2", queue=0)
+    world.put(b"2", queue=1)
     assert got(second) == [b"2"]
 
 
