@@ -144,13 +144,13 @@ def immune_ms(said: dict[bytes, bytes], timeout_ms: int) -> int:
 
 def becoming(was: Native, said: dict[bytes, bytes], making: Making) -> tuple[Any, Native] | None:
     """What was held as the message that it becomes, without its own properties yet, and its topic; None: the topic is
-    not there any more."""
+    not there any more, or has no queue."""
     name = said.get(b"REAL_TOPIC", b"")
     if name.startswith((names.RETRY_PREFIX, names.DLQ_PREFIX)):
         topic: Any = making.ensure(name, 1)
     else:
         topic = making.find(name)
-    if topic is None:
+    if topic is None or not len(topic.queues):
         return None
     number = said.get(b"REAL_QID", b"")
     queue_id = int(number) if number.isdigit() else 0

@@ -25,6 +25,7 @@ from protocols.remoting.send_header import is_true, number
 from protocols.remoting.stored import encoded, stored_message
 
 CHECK_TIMES = b"TRANSACTION_CHECK_TIMES"
+PROPERTIES_BYTES_MAX = properties.TEXT_BYTES_MAX - 20  # a record's checksum is one of them
 NOT_FOUND = "Find prepared transaction message failed"
 OWN_PROPERTIES = (b"TRAN_MSG", b"REAL_TOPIC", b"REAL_QID", CHECK_TIMES)  # of a half message
 
@@ -145,14 +146,14 @@ class Transactions:
         ]
         number_text = said.get(b"REAL_QID", b"0")
         was.topic, was.queue_id = said.get(b"REAL_TOPIC", b""), int(number_text) if number_text.isdigit() else 0
-        was.properties = properties.put(was.properties, CHECK_TIMES, b"%d" % times)
+        was.properties = asked(was.properties, times)
         return fields, encoded(was)
 
     def _discard(self, offset: int, was: Native, times: int) -> None:
         """Asked often enough: it goes where operators find it."""
         self.discarded += 1
         topic = self._making.ensure(names.CHECKED_TOPIC, 1)
-        message = Native(names.CHECKED_TOPIC, 0, was.body, properties.put(was.properties, CHECK_TIMES, b"%d" % times))
+        message = Native(names.CHECKED_TOPIC, 0, was.body, asked(was.properties, times))
         message.flag, message.sys_flag, message.born_ms = was.flag, was.sys_flag, was.born_ms
         message.born_host, message.store_host = was.born_host, was.store_host
         message.reconsume_times = was.reconsume_times
@@ -162,6 +163,12 @@ class Transactions:
         name = said.get(b"REAL_TOPIC", b"").decode("utf-8", "replace")
         moved = names.CHECKED_TOPIC.decode()
         self._broker.report("half message of which nothing was said is given up", topic=name, moved_to=moved)
+
+
+def asked(text: bytes, times: int) -> bytes:
+    """The properties, and how often was asked, if there is room for that."""
+    said = properties.put(text, CHECK_TIMES, b"%d" % times)
+    return said if len(said) <= PROPERTIES_BYTES_MAX else text
 
 
 def end_transaction(connection: Any, frame: Any) -> None:

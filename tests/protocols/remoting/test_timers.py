@@ -122,6 +122,15 @@ def test_when_its_topic_is_gone_it_is_dropped_and_that_is_said(world, client):
     assert world.reports == [("timed message dropped: its topic is not there any more", {"topic": "T"})]
 
 
+def test_when_its_topic_has_no_queue_any_more_it_is_dropped_and_the_others_go(world, client):
+    for topic in ("T", "U"):
+        assert timed(client, topic=topic, TIMER_DELAY_SEC=1)[0] == 0
+    config = world.broker.topics.find(b"T").config
+    world.broker.topics.put(type(config)(name=b"T", read_queues=0, write_queues=0))
+    world.run(2)
+    assert world.remoting.timers.dropped == 1 and bodies(world, b"U") == [b"later"]
+
+
 def test_what_is_sent_to_a_queue_that_is_gone_comes_to_the_first(world, client):
     assert timed(client, TIMER_DELAY_SEC=1)[0] == 0
     config = world.broker.topics.find(b"T").config

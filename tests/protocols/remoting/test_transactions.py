@@ -223,6 +223,16 @@ def test_after_fifteen_questions_it_goes_where_operators_find_it(world, client):
     assert world.reports == [report]
 
 
+def test_one_whose_properties_have_no_room_is_asked_about_and_given_up_as_others_are(world, client):
+    beat(client)
+    half(client, PADDING="p" * (32747 - 172))
+    (stored,) = world.messages(HALF)
+    assert 32747 - 26 < len(stored.properties) <= 32747
+    half(client)
+    world.run(6 + 15 * 30 + 1)
+    assert len(questions(client)) == 30 and len(world.messages(CHECKED)) == 2 and world.broker.halves.count == 0
+
+
 def test_a_message_may_ask_for_more_time_before_it_is_asked_about(world, client):
     beat(client)
     sent = half(client, CHECK_IMMUNITY_TIME_IN_SECONDS="20")
