@@ -112,7 +112,7 @@ class Peer(Flushable):
         if self._used:
             if self._pieces is None:
                 self._pieces = []
-            self._pieces.append(bytes(memoryview(self._out)[: self._used]))
+            self._pieces.append(take(self._out, 0, self._used))
             self._used = 0
 
     @cython.cfunc

@@ -100,15 +100,21 @@ class Reader:
         place: cython.Py_ssize_t
         offset: cython.longlong
         size: cython.longlong
+        last: cython.longlong = -1
+        in_order: cython.bint = True
         for place, (offset, size) in enumerate(fetch.units):
             message = self._tail.get(offset)
             if message is None:
                 cold.append((offset, size, place))
+                in_order = in_order and offset > last
+                last = offset
             else:
                 fetch.messages[place] = message
+        if not in_order:
+            cold.sort()
         blocks: list = []
         block: Block = None
-        for offset, size, place in sorted(cold):
+        for offset, size, place in cold:
             if block is None or not self._belongs(block, offset, size):
                 block = Block(fetch, offset)
                 blocks.append(block)

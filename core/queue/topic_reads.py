@@ -11,33 +11,50 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import cython
+
 from core.log.keeping import STORE_MS_END, stored_ms
 from core.queue.index import CHUNK_UNITS, FOUND, NOT_LOADED
 
-AHEAD_UNITS, AHEAD_BYTES = 1024, 1 << 20
+if cython.compiled:
+    from cython.cimports.core.log.tail import Tail
+    from cython.cimports.core.queue.index import Index
+else:
+    from core.log.tail import Tail
+    from core.queue.index import Index
+
+NOT_THERE = cython.declare(cython.int, NOT_LOADED)
+AHEAD_UNITS = cython.declare(cython.Py_ssize_t, 1024)
+AHEAD_BYTES = cython.declare(cython.longlong, 1 << 20)
 AHEAD_QUEUES = 16
 CHUNKS_MAX = 256  # 2.5 MiB
 
 Done = Callable[[Any], None]
 
 
+@cython.final
+@cython.cclass
 class ColdRead:
     """One TopicQueue.read() that has to wait; asked = its offset, count, bytes_max and codes."""
 
     def __init__(self, queue: Any, shared: Any, asked: tuple[int, int, int, Any], done: Done):
         self._queue = queue
         self._shared = shared
+        self._index = queue.index
+        self._tail = shared.log.tail
         self._asked = asked
         self._done = done
+        self._units, self._offsets = [], []
 
-    def go_on(self) -> None:
+    @cython.ccall
+    def go_on(self):
         """Fetch what is wanted first, and what follows it."""
-        offset = self._first_wanted()
-        if self._queue.index.find(offset) == NOT_LOADED:
+        offset: cython.longlong = self._first_wanted()
+        if self._index.find(offset) == NOT_THERE:
             load_chunk(self._queue, self._shared, offset, self._loaded)
             return
-        units, offsets = self._units(offset)
-        self._shared.fetch(units, partial(self._fetched, units, offsets))
+        self._list_units(offset)
+        self._shared.fetch(self._units, self._fetched)
 
     def _loaded(self, error: Exception | None) -> None:
         if error is not None:
@@ -45,14 +62,15 @@ class ColdRead:
         else:
             self._answer({})
 
-    def _answer(self, fetched: dict[int, bytes]) -> None:
+    @cython.cfunc
+    def _answer(self, fetched: dict):
         """By what is in memory now, or after another fetch."""
         offset, count, bytes_max, codes = self._asked
         queue = self._queue
         if queue.deleted:
             self._done(LookupError("the topic was deleted"))
             return
-        offset = max(offset, queue.index.begin)
+        offset = max(offset, self._index.begin)
         self._asked = offset, count, bytes_max, codes
         found = queue.read_in(offset, count, bytes_max, codes, fetched)
         if fetched:
@@ -62,44 +80,54 @@ class ColdRead:
         else:
             self._done(found)
 
-    def _first_wanted(self) -> int:
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _first_wanted(self) -> cython.longlong:
         """The first offset for which something has to be read."""
-        offset, _, _, codes = self._asked
-        queue = self._queue
-        index, first = queue.index, self._shared.first()
-        while offset < queue.max_offset:
-            found = index.find(offset)
-            wanted = found == FOUND and (codes is None or index.code in codes) and index.log_offset >= first
-            if wanted or found == NOT_LOADED:
+        index: Index = self._index
+        offset: cython.longlong = self._asked[0]
+        codes: object = self._asked[3]
+        first: cython.longlong = self._shared.first()
+        end: cython.longlong = self._queue.max_offset
+        while offset < end:
+            found: cython.int = index.find(offset)
+            if found == NOT_THERE:
+                break
+            if found == 1 and (codes is None or index.code in codes) and index.log_offset >= first:
                 break
             offset += 1
-        return int(offset)
+        return offset
 
-    def _units(self, offset: int) -> tuple[list[tuple[int, int]], list[int]]:
+    @cython.cfunc
+    def _list_units(self, offset: cython.longlong):
         """Units (log offset, size) from there on, and their queue offsets, up to what the tail holds."""
-        queue, codes = self._queue, self._asked[3]
-        index, tail = queue.index, self._shared.log.tail
-        units: list[tuple[int, int]] = []
-        offsets: list[int] = []
-        size = 0
-        while offset < queue.max_offset and len(units) < AHEAD_UNITS and size < AHEAD_BYTES:
-            found = index.find(offset)
-            if found == NOT_LOADED:
+        index: Index = self._index
+        tail: Tail = self._tail
+        codes: object = self._asked[3]
+        end: cython.longlong = self._queue.max_offset
+        size: cython.longlong = 0
+        units: list = []
+        offsets: list = []
+        while offset < end and len(units) < AHEAD_UNITS and size < AHEAD_BYTES:
+            found: cython.int = index.find(offset)
+            if found == NOT_THERE:
                 break
-            if found == FOUND and (codes is None or index.code in codes):
+            if found == 1 and (codes is None or index.code in codes):
                 if units and tail.get(index.log_offset) is not None:
                     break
                 units.append((index.log_offset, index.size))
                 offsets.append(offset)
                 size += index.size
             offset += 1
-        return units, offsets
+        self._units, self._offsets = units, offsets
 
-    def _fetched(self, units: list[tuple[int, int]], offsets: list[int], result: Any) -> None:
+    def _fetched(self, result: Any) -> None:
+        units = self._units
         if not isinstance(result, Exception):
-            self._answer(dict(zip(offsets, result, strict=True)))
+            self._answer(dict(zip(self._offsets, result, strict=True)))
         elif len(units) > 1:  # it may be another that cannot be read
-            self._shared.fetch(units[:1], partial(self._fetched, units[:1], offsets[:1]))
+            self._units, self._offsets = units[:1], self._offsets[:1]
+            self._shared.fetch(self._units, self._fetched)
         elif units and units[0][0] < self._shared.first():  # it went meanwhile
             self._answer({})
         else:

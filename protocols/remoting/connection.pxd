@@ -18,4 +18,4 @@ cdef class RemotingConnection(Peer):
     cpdef begin(self, long long opaque, int code, object remark=*)
     cpdef end(self, object body=*)
     cdef write_from(self, bytearray made, Py_ssize_t size)
-    cdef _append_body(self, object body)
+    cdef _append_body(self, object body, Py_ssize_t size)

@@ -34,6 +34,7 @@ JSON = cython.declare(cython.int, 0)  # the kind of our headers, whatever kind t
 RESPONSE = cython.declare(cython.int, 1)
 ONEWAY = cython.declare(cython.int, 2)
 PIPELINED = cython.declare(cython.int, 8)  # sends under way of a client that does not wait for each before the next
+COPIED_BYTES_MAX = cython.declare(cython.Py_ssize_t, 16384)  # a larger body is put together by itself, and copied once
 OUTPUT = 1  # why input is not read: too much is unsent
 IDLE_SECONDS = 120.0  # RocketMQ's serverChannelMaxIdleTimeSeconds: neither read nor written
 CLOSE_SECONDS = 5.0  # to take what is left for it
@@ -160,7 +161,7 @@ class RemotingConnection(Peer):
             size = len(body)
         self.write(self.writer.end(size))
         if size:
-            self._append_body(body)
+            self._append_body(body, size)
 
     @cython.cfunc
     def write_from(self, made: bytearray, size: cython.Py_ssize_t):
@@ -169,8 +170,10 @@ class RemotingConnection(Peer):
         put_range(self._out, at, made, 0, size)
 
     @cython.cfunc
-    def _append_body(self, body: object):
-        if isinstance(body, list):
+    def _append_body(self, body: object, size: cython.Py_ssize_t):
+        if isinstance(body, list) and size > COPIED_BYTES_MAX:
+            self.add_piece(b"".join(body))
+        elif isinstance(body, list):
             for piece in body:
                 self.write(piece if isinstance(piece, bytes) else bytes(piece))
         else:

@@ -68,6 +68,16 @@ def test_a_pull_brings_at_most_what_was_asked_for_and_32(world, client, asked, g
     assert said(client.ask(PULL, pull_fields(maxMsgNums=asked))) == (FOUND, "FOUND", got, 0, 40, b"Rx" * got)
 
 
+@pytest.mark.parametrize("size", [100, 5000])  # below and above what is copied into the output
+def test_pulls_of_one_turn_bring_each_its_own(world, client, size):
+    bodies = [bytes([65 + at]) * size for at in range(8)]
+    put(world, *bodies)
+    asks = [request(PULL, pull_fields(queueOffset=at), opaque=at) for at in (0, 4, 2)]
+    client.send(b"".join(asks))
+    found = [(header["opaque"], body) for header, body in client.received()]
+    assert found == [(at, b"".join(b"R" + body for body in bodies[at:])) for at in (0, 4, 2)]
+
+
 def test_what_is_not_committed_is_not_there(world, client):
     world.client().send(request(SEND, send_fields(), b"one"))
     assert said(client.ask(PULL, pull_fields())) == (NOT_FOUND, "NO_MESSAGE_IN_QUEUE", 0, 0, 0, b"")
