@@ -314,13 +314,13 @@ class Admin:
         return decode((await self.remoting.call(address, Request.VIEW_MESSAGE_BY_ID, fields)).body)[0]
 
     async def messages_by_key(
-        self, /, topic: str, key: str, *, count: int = 32, unique: bool = False, **times: int
+        self, /, topic: str, key: str, *, count: int = 32, unique: bool = False, tags: bool = False, **times: int
     ) -> list[ReceivedMessage]:
-        """Messages with that key, newest first; `unique`: with that id of their sender's. `times`: from_ms and to_ms,
-        of their storing. Raises QueryNotFound."""
+        """Messages with that key, newest first; `unique`: with that id of their sender's; `tags`: with that tag.
+        `times`: from_ms and to_ms, of their storing. Raises QueryNotFound."""
         now = int(time.time() * 1000)
         begin = times.get("from_ms", id_time_ms(key, now) - 1000 if unique else 0)
-        fields = {"topic": topic, "key": key, "maxNum": count, "indexType": "U" if unique else "K"}
+        fields = {"topic": topic, "key": key, "maxNum": count, "indexType": "U" if unique else "T" if tags else "K"}
         fields.update(beginTimestamp=begin, endTimestamp=times.get("to_ms", FOREVER_MS), _UNIQUE_KEY_QUERY=unique)
         route = await self.route(topic)
         last: BrokerError | None = None
@@ -333,7 +333,7 @@ class Admin:
                     raise
                 last = error
                 continue
-            found += [each for each in decode_all(answer.body, broker) if has_key(each, key, unique)]
+            found += [each for each in decode_all(answer.body, broker) if has_key(each, key, unique, tags)]
         if not found and last is not None:
             raise last
         return sorted(found, key=lambda message: -message.store_ms)
@@ -357,8 +357,10 @@ class Admin:
             await self.remoting.call(address, Request.DELETE_KV_CONFIG, {"namespace": namespace, "key": key})
 
 
-def has_key(message: ReceivedMessage, key: str, unique: bool) -> bool:
+def has_key(message: ReceivedMessage, key: str, unique: bool, tags: bool = False) -> bool:
     """Brokers find by hash: whether it really has the key."""
+    if tags:
+        return message.tags == key
     return message.properties.get(names.UNIQ_KEY) == key if unique else key in message.keys
 
 

@@ -96,7 +96,8 @@ def check_topic(topic: str) -> None:
 
 @dataclass(slots=True)
 class ReceivedMessage:
-    """A message as a broker stored it. Times are ms since 1970, hosts `address:port`."""
+    """A message as a broker stored it. Times are ms since 1970, hosts `address:port`. record_size: bytes that it takes
+    there; body_crc: of its body as it is stored there."""
 
     topic: str
     body: bytes
@@ -113,6 +114,8 @@ class ReceivedMessage:
     reconsume_times: int
     prepared_transaction_offset: int
     broker_name: str = ""
+    record_size: int = 0
+    body_crc: int = 0
 
     @property
     def tags(self) -> str:

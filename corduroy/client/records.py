@@ -69,7 +69,7 @@ def _decode(data: bytes, at: int, broker_name: str, check_crc: bool) -> tuple[Re
     body = decompress(stored, sys_flag)
     decoded = names.decode(properties)
     numbers = (queue_id, queue_offset, log_offset, flag, sys_flag, born_ms, born_host, store_ms, store_host)
-    return ReceivedMessage(topic, body, decoded, *numbers, reconsume_times, prepared, broker_name), end
+    return ReceivedMessage(topic, body, decoded, *numbers, reconsume_times, prepared, broker_name, size, crc), end
 
 
 def _host(data: bytes, at: int, v6: int) -> tuple[str, int]:

@@ -20,9 +20,8 @@ from tests.clients.broker import Broker
 EXTERNAL = os.environ.get("CORDUROY_TEST_NAMESRV")
 STARTED = os.environ.get("CORDUROY_TEST_ROCKETMQ", "apache").split(",")
 KNOWN = {field.encode_name for field in msgspec.structs.fields(RocketmqConfig)}
-OURS = [
-    f"rocketmq.{key}={apache.BROKER[key]}" for key in apache.QUICK if key in KNOWN
-]  # what is not served yet is slow
+NAMED = ["brokerName", *apache.QUICK]
+OURS = [f"rocketmq.{key}={apache.BROKER[key]}" for key in NAMED if key in KNOWN]  # what is not served yet is slow
 
 
 @pytest.fixture(scope="package")

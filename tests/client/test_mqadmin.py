@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
-from corduroy.client import ConsumeFrom, Message, blocking
+from corduroy.client import ConsumeFrom, Message, ReceivedMessage, blocking
+from gateway.admin import message_text
 from gateway.admin.command import Command, pretty, table
 from gateway.admin.groups import version_text
 from gateway.mqadmin import COMMANDS
@@ -75,10 +78,24 @@ def test_both_print_the_same_tables(broker, ours, theirs, name):
         ("updateTopic", "-t", topic, "-c", CLUSTER, "-p", "4", "-o", "true"),
         ("wipeWritePerm", "-b", "broker-a"),
         ("addWritePerm", "-b", "broker-a"),
+        *about_a_message(topic, sent[1].split()[1], sent[1].split()[3]),
     ):
         assert without_what_moves(ours(*words)) == without_what_moves(theirs(*words)), words
     listed = ours("topicList").split()
     assert sorted(listed) == sorted(theirs("topicList").split())
+
+
+def about_a_message(topic, queue_id, unique_id):
+    """Queries for the first message of a queue, which has the keys `a b` and the tag `tag`."""
+    now = str(int(time.time() * 1000))
+    place = ("-t", topic, "-b", "broker-a", "-i", queue_id)
+    return (
+        ("queryMsgByKey", "-t", topic, "-k", "b", "-e", now),
+        ("queryMsgById", "-t", topic, "-i", unique_id, "-f", "UTF-8"),
+        ("queryMsgByUniqueKey", "-t", topic, "-i", unique_id, "-a"),
+        ("queryMsgByOffset", *place, "-o", "0"),
+        ("consumeMessage", *place, "-o", "0", "-c", "5"),
+    )
 
 
 @pytest.mark.timeout(JAVA_SECONDS)
@@ -87,25 +104,31 @@ def test_both_print_the_same_of_a_group_that_consumes(broker, ours, theirs, name
     ours("updateTopic", "-t", name, "-c", CLUSTER, "-r", "2", "-w", "2")
     until(lambda: name in ours("topicList"), 30, "the topic's registration")
     consumer = blocking.PushConsumer(
-        name, lambda messages: seen.set(), broker.name_server, consume_from=ConsumeFrom.FIRST
+        name, lambda messages: seen.set(), broker.name_server, consume_from=ConsumeFrom.FIRST, client_id=f"c-{name}"
     )
     consumer.subscribe(name, "a || b")
     with consumer, blocking.Producer(f"{name}-p", broker.name_server) as producer:
-        producer.send(Message(name, b"x", tags="a"))
+        sent = producer.send(Message(name, b"x", tags="a"))
         assert seen.wait(30)
 
         def caught_up():
             return "Consume Diff Total: 0" in ours("consumerProgress", "-g", name)
 
-        until(caught_up, 30, "the commit of what was consumed")
+        query = ("queryMsgById", "-t", name, "-i", sent.offset_message_id)
+        consumed = f"[consumerGroup={name}, trackType=CONSUMED, exceptionDesc=null]"
+        until(lambda: consumed in ours(*query) and caught_up(), 30, "the commit of what was consumed")
         for words in (
             ("consumerProgress", "-g", name),
             ("consumerProgress", "-g", name, "-t", name, "-s", "true"),
             ("consumerConnection", "-g", name),
             ("producerConnection", "-g", f"{name}-p", "-t", name),
             ("statsAll", "-t", name),
+            query,
         ):
             assert in_order(ours(*words)) == in_order(theirs(*words)), words
+        again = ours(*query, "-g", name, "-d", f"c-{name}")
+        assert re.match(r"ConsumeMessageDirectlyResult \[order=false, autoCommit=true, consumeResult=CR_SUCCESS", again)
+        assert "SendResult [sendStatus=SEND_OK" in ours(*query, "-s", "true")
         address = ours("clusterList").splitlines()[1].split()[3]
         queue = ("-g", name, "-t", name, "-b", address, "-q", "0", "-s", "0", "-o", "1")
         assert ours("resetOffsetByTime", *queue) == theirs("resetOffsetByTime", *queue)
@@ -121,6 +144,28 @@ def test_both_print_the_same_of_a_group_that_consumes(broker, ours, theirs, name
     assert gone == "".join(
         f"delete topic [{name}] from {where} success.\n" for where in (f"cluster [{CLUSTER}]", "NameServer")
     )
+
+
+def test_messages_are_consumed_in_a_span_of_time_and_no_more_than_asked_for(broker, ours, name):
+    ours("updateTopic", "-t", name, "-c", CLUSTER, "-r", "1", "-w", "1")
+    until(lambda: name in ours("topicList"), 30, "the topic's registration")
+    with blocking.Producer(name, broker.name_server) as producer:
+        for number in range(4):
+            producer.send(Message(name, b"body %d" % number))
+
+    def bodies(*words):
+        return re.findall(r"BODY: (.*)", ours("consumeMessage", "-t", name, *words))
+
+    until(lambda: len(bodies()) == 4, 30, "all messages")
+    assert bodies() == [f"body {number}" for number in range(4)]
+    assert bodies("-c", "2") == ["body 0", "body 1"]
+    now = f"{time.strftime('%Y-%m-%d#%H:%M:%S')}:000"
+    assert len(bodies("-s", "0", "-e", now, "-b", "broker-a", "-i", "0", "-o", "1")) <= 3
+    place = ("consumeMessage", "-t", name, "-i", "0")
+    assert "Please set the brokerName before queueId!" in ours(*place, code=1)
+    assert "Please set the endTimestamp before now!" in ours(*place, "-b", "broker-a", "-e", str(1 << 60), code=1)
+    queue = f"MessageQueue [topic={name}, brokerName=broker-a, queueId=0]"
+    assert ours(*place, "-b", "broker-a", "-o", "9") == f"{queue} no matched msg, offset=9\n"
 
 
 def in_order(text):
@@ -186,6 +231,19 @@ def test_json_is_laid_out_as_fastjson_does():
     lines = ["{", '\t"a":[', "\t\t{", '\t\t\t"b":{', '\t\t\t\t0:"x",', '\t\t\t\t1:"y"', "\t\t\t}", "\t\t},", "\t\t{}"]
     lines += ["\t],", '\t"c":"ü",', '\t"d":null', "}"]
     assert pretty({"a": [{"b": {0: "x", 1: "y"}}, {}], "c": "ü", "d": None}) == "\n".join(lines)
+
+
+def test_a_message_id_is_a_path_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(message_text, "BODIES", str(tmp_path / "bodies"))
+    place = ("127.0.0.1:1", 7, "127.0.0.1:2", 0, 0)
+
+    def kept(unique_id):
+        properties = {"UNIQ_KEY": unique_id}
+        return Path(message_text.keep_body(ReceivedMessage("t", b"body", properties, 0, 0, 5, 0, 0, 7, *place), "_1"))
+
+    assert kept("0A-b").name == "0A-b_1" and kept("0A-b").read_bytes() == b"body"
+    assert kept("../../out").name == "7F000001000000020000000000000005_1"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["bodies"]
 
 
 def test_a_table_cuts_what_is_marked_only(capsys):

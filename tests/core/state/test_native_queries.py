@@ -136,6 +136,23 @@ def test_of_a_span_of_time_whatever_else_has_the_key(world, monkeypatch):
     assert ask(world, b"k", span=Span(0, times[0] - 1)) == []
 
 
+def test_a_candidate_of_the_same_hash_counts_if_it_is_a_native_message_with_that_key_in_that_topic(world):
+    send(world, b"one", KEYS="a", UNIQ_KEY="0A", TAGS="t")
+    send(world, b"two", topic=b"U", KEYS="a")
+    publish(world, "a")
+    send(world, b"three", KEYS="b", TAGS="a")
+    world.run()
+    found = []
+    for key in (b"T#a", b"U#a", b"a", b"T#b"):
+        world.broker.key_blocks.find(key, found.extend)
+    world.run(0.5)
+    assert len(found) == 4
+    queries = world.broker.queries
+    queries._ports = queries._ports._replace(find=lambda key, done, span: done(found))
+    assert ask(world, b"a") == [b"one"] and ask(world, b"a", tags=True) == [b"three"]
+    assert ask(world, b"a", b"U") == [b"two"] and ask(world, b"0A") == [b"one"]
+
+
 def test_without_files_a_query_looks_through_the_log(world):
     world.stop()
     world.keys = None
