@@ -267,6 +267,7 @@ class RocketmqConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     region_id: str = "DefaultRegion"
     pop_inflight_message_threshold: int = 10_000
     enable_retry_topic_v2: bool = False
+    store_reply_message_enable: bool = True
 
     def __post_init__(self) -> None:
         bounds = {

@@ -33,6 +33,7 @@ RULES = {  # key -> the rule that it is
     "rocketmq.timerWheelEnable": "timers",
     "rocketmq.timerMaxDelaySec": "timer_max_delay_seconds",
     "rocketmq.recallMessageEnable": "recalls",
+    "rocketmq.storeReplyMessageEnable": "store_replies",
 }
 AUTO_CREATE_GROUP = "rocketmq.autoCreateSubscriptionGroup"
 KEEPING = ("log.keep_hours", "log.delete_when", "log.disk_clean_percent", "log.disk_force_percent")

@@ -110,6 +110,7 @@ class NativePort:
             timers=rocketmq.timer_wheel_enable,
             timer_max_delay_seconds=rocketmq.timer_max_delay_sec,
             recalls=rocketmq.recall_message_enable,
+            store_replies=rocketmq.store_reply_message_enable,
         )
         origin = store_host[:4] + (os.getpid() & 0xFFFF).to_bytes(2) + secrets.token_bytes(4)
         live = LiveConfig(self._broker, self._config, name)

@@ -113,6 +113,8 @@ class Producer(_Client[_producer.Producer]):
     send_batch = waits(_producer.Producer.send_batch)
     send_one_way = waits(_producer.Producer.send_one_way)
     recall = waits(_producer.Producer.recall)
+    request = waits(_producer.Producer.request)
+    reply = waits(_producer.Producer.reply)
 
     def send_async(self, message: Message, **how: Any) -> Future[SendResult]:
         """send() without waiting: its result, or what it raises, comes in the future; callbacks run in the client's

@@ -17,8 +17,9 @@ from corduroy.client.errors import (
     TopicNotExist,
     refusal,
 )
-from corduroy.client.messages import Message, MessageQueue, SendResult
+from corduroy.client.messages import Message, MessageQueue, ReceivedMessage, SendResult
 from corduroy.client.remoting import DEFAULT_TOPIC, NAME_SERVERS, ClientOptions, Remoting
+from corduroy.client.requesting import Requests, reply_properties
 from corduroy.client.routes import Route
 from corduroy.client.sending import RETRIED, STORED, Packer, Parcel, by_hash
 
@@ -69,6 +70,7 @@ class Producer:
         self._retries = options.get("retries", RETRIES)
         self._new_queues = options.get("new_topic_queues", NEW_TOPIC_QUEUES)
         self._packer = Packer(options.get("compression", "zlib"), options.get("compress_above", COMPRESS_ABOVE_BYTES))
+        self._requests = Requests(self.remoting)
         self._turn = random.randrange(1 << 16)
 
     async def start(self) -> Self:
@@ -120,6 +122,41 @@ class Producer:
     async def send_batch(self, messages: Sequence[Message], *, queue: MessageQueue | None = None) -> SendResult:
         """Store messages of one topic together in one queue: all or none, 4 MiB at most. Raises as send() does."""
         return await self._send(self._packer.pack_batch(messages), _fixed(queue), None)
+
+    async def request(
+        self,
+        message: Message,
+        *,
+        queue: MessageQueue | None = None,
+        select: Select | None = None,
+        timeout: float = SEND_SECONDS,
+    ) -> ReceivedMessage:
+        """Send it and wait for what its consumer replies, by reply() or Java's MessageUtil.createReplyMessage.
+
+        Raises RequestTimeout if there is none `timeout` seconds after the call, and as send() does.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        asked = self._requests.begin(timeout)
+        try:
+            await self.remoting.route_to_send(message.topic, self._new_queues)
+            await self.remoting.introduce()
+            parcel = self._packer.pack(message, asked)
+            await self._send(parcel, self._choice(message, queue, select), end - loop.time())
+            return await self._requests.reply(asked, end - loop.time())
+        finally:
+            self._requests.end(asked)
+
+    async def reply(self, /, request: ReceivedMessage, body: bytes, **more: Any) -> SendResult:
+        """Answer a request that was received: its broker gives the answer to who asked. `more`: tags, keys and
+        properties of the answer. Raises InvalidMessage if it asks for none; BrokerError if who asked is gone."""
+        topic, properties = reply_properties(request)
+        parcel = self._packer.pack(Message(topic, body, **more), properties)
+
+        def there(queues: list[MessageQueue]) -> MessageQueue:
+            return next((each for each in queues if each.broker_name == request.broker_name), queues[0])
+
+        return await self._send(parcel, there, None)
 
     async def send_one_way(
         self, message: Message, *, queue: MessageQueue | None = None, select: Select | None = None

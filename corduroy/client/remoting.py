@@ -84,6 +84,7 @@ class Remoting:
         self._asking: dict[str, asyncio.Task[Route]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._greeted: set[str] = set()
+        self._known: set[str] = set()  # those that have answered
         self.running = False
 
     async def start(self) -> None:
@@ -257,6 +258,11 @@ class Remoting:
         if self.heartbeat_body is not None:
             await asyncio.gather(*(self._greet(address) for address in self.masters()))
 
+    async def introduce(self) -> None:
+        """Have every broker in use know who this client is."""
+        if not self.masters() <= self._known:
+            await self.heartbeat()
+
     async def _greet(self, address: str) -> None:
         if self.heartbeat_body is None:
             return
@@ -268,6 +274,7 @@ class Remoting:
             answer = await connection.request(frame, HEARTBEAT_TIMEOUT_SECONDS)
             if answer.code != Response.SUCCESS:
                 raise refusal(answer.code, answer.remark, address)
+            self._known.add(address)
         except ClientError as error:
             log.warning("heartbeat: %s", error)
             if connection is not None and isinstance(error, RequestTimeout):

@@ -34,7 +34,7 @@ RETRIED = frozenset(
 
 @dataclass(slots=True)
 class Parcel:
-    """A message, or a batch, ready to be sent to any queue."""
+    """A message, a batch, or the reply to a request, ready to be sent to any queue."""
 
     topic: str
     message_id: str
@@ -43,6 +43,7 @@ class Parcel:
     sys_flag: int = 0
     flag: int = 0
     is_batch: bool = False
+    is_reply: bool = False
 
     def request(
         self, group: str, queue: MessageQueue, default_topic: str, new_queues: int
@@ -63,7 +64,8 @@ class Parcel:
             "m": self.is_batch,
             "n": queue.broker_name,
         }
-        return (Request.SEND_BATCH_MESSAGE if self.is_batch else Request.SEND_MESSAGE_V2), fields
+        code = Request.SEND_REPLY_MESSAGE_V2 if self.is_reply else Request.SEND_MESSAGE_V2
+        return (Request.SEND_BATCH_MESSAGE if self.is_batch else code), fields
 
     def result(self, answer: Frame, queue: MessageQueue) -> SendResult:
         """What the broker's answer says. Raises CodecError."""
@@ -103,7 +105,9 @@ class Packer:
             body, sys_flag = compress(body, self._compression)
         if properties.get(names.TRAN_MSG):
             sys_flag |= SysFlag.PREPARED
-        return Parcel(message.topic, unique_id, body, names.encode(properties), sys_flag, message.flag)
+        reply = names.MSG_TYPE in properties
+        text = names.encode(properties)
+        return Parcel(message.topic, unique_id, body, text, sys_flag, message.flag, is_reply=reply)
 
     def pack_batch(self, messages: Sequence[Message]) -> Parcel:
         """Several messages of one topic, not compressed. Raises InvalidMessage."""

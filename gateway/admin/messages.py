@@ -127,7 +127,7 @@ async def query_by_key(admin: Admin, given: Given) -> None:
     kind, topic, key = given.get("p", "K"), given["t"], given["k"]
     if kind not in ("K", "T"):
         raise Failed("index type error, just support K for keys or T for tags")
-    times = {"from_ms": whole(given, "b", 0), "to_ms": whole(given, "e", FOREVER_MS)}
+    times: dict[str, Any] = {"from_ms": whole(given, "b", 0), "to_ms": whole(given, "e", FOREVER_MS)}
     found = await admin.messages_by_key(topic, key, count=whole(given, "m", 64), tags=kind == "T", **times)
     row = "{:<50} {:>4} {:>40} {:<200}".format
     print(row("#Message ID", "#QID", "#Offset", "#IndexKey"))
@@ -143,7 +143,7 @@ async def query_by_unique_key(admin: Admin, given: Given) -> None:
         await _push(admin, given, given["i"])
         return
     now = int(time.time() * 1000)
-    times = {"from_ms": now - RECENT_MS, "to_ms": now + RECENT_MS}
+    times: dict[str, Any] = {"from_ms": now - RECENT_MS, "to_ms": now + RECENT_MS}
     if "s" in given and "e" in given:
         times = {"from_ms": whole(given, "s", 0), "to_ms": whole(given, "e", 0)}
     found = await admin.messages_by_key(given["t"], given["i"], unique=True, **times)

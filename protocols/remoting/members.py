@@ -137,6 +137,7 @@ class Clients:
         self.consuming: dict[bytes, ConsumerGroup] = {}
         self.producing: dict[bytes, dict[Any, Member]] = {}
         self._groups: dict[Any, set[tuple[bool, bytes]]] = {}  # connection -> (whether it consumes, group)
+        self._producers: dict[str, Any] = {}  # client id -> the connection over which it was heard of last
         self._untold: set[bytes] = set()
         self._turns: dict[bytes, int] = {}  # producer group -> who was asked last
 
@@ -146,6 +147,7 @@ class Clients:
         """A heartbeat of a producer."""
         self.producing.setdefault(group, {})[connection] = client
         self._groups.setdefault(connection, set()).add((False, group))
+        self._producers[client.client_id] = connection
 
     def consume(
         self, group: bytes, connection: Any, client: Member, data: ConsumerData | None, *, notifies: bool = True
@@ -183,7 +185,9 @@ class Clients:
                 del self.consuming[group]
         else:
             members = self.producing[group]
-            del members[connection]
+            client_id = members.pop(connection).client_id
+            if self._producers.get(client_id) is connection and all(consumes for consumes, _ in groups):
+                del self._producers[client_id]
             if not members:
                 del self.producing[group]
                 self._turns.pop(group, None)
@@ -246,8 +250,4 @@ class Clients:
 
     def producer_by_id(self, client_id: str) -> Any:
         """The connection over which that client produces, or None."""
-        for members in self.producing.values():
-            for connection, member in members.items():
-                if member.client_id == client_id:
-                    return connection
-        return None
+        return self._producers.get(client_id)

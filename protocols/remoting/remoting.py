@@ -21,8 +21,8 @@ class Remoting:
     verbs    request code -> verb (verbs.py)
     clients  the members of all groups; locks = their leases of queues
     sends, pulls, topics, queues, sending_back, delivering, transactions, timers, status, statistics, consumption,
-    resetting, configuring, lags, pops, pop_acks, pop_questions, pop_retries, assignments    made by serving.py, once
-    the broker has started
+    resetting, configuring, lags, pops, pop_acks, pop_questions, pop_retries, assignments, replying    made by
+    serving.py, once the broker has started
     """
 
     def __init__(self, broker: Any, verbs: dict[int, Any] | None = None):
@@ -36,7 +36,7 @@ class Remoting:
         self.locks = Locks(self.now)
         self.sends = self.pulls = self.topics = self.queues = self.sending_back = self.delivering = nothing
         self.status = self.statistics = self.consumption = self.resetting = nothing
-        self.configuring = self.lags = nothing
+        self.configuring = self.lags = self.replying = nothing
         self.pops = self.pop_acks = self.pop_questions = self.pop_retries = self.assignments = nothing
         self.transactions = self.timers = nothing
         self._opaque = 0

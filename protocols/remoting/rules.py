@@ -27,6 +27,7 @@ class Rules:
                                  transactionCheckInterval, transactionCheckMax
     reject_transactions          rejectTransactionMessage
     timers, timer_max_delay_seconds, recalls      timerWheelEnable, timerMaxDelaySec, recallMessageEnable
+    store_replies                storeReplyMessageEnable: what answers a request is kept in its topic, too
     parked_max                   pulls that wait for messages: RocketMQ's pullThreadPoolQueueCapacity
     """
 
@@ -50,6 +51,7 @@ class Rules:
     timers: bool = True
     timer_max_delay_seconds: int = 259_200
     recalls: bool = True
+    store_replies: bool = True
     parked_max: int = PARKED_MAX
 
     @property

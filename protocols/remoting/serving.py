@@ -21,6 +21,7 @@ from protocols.remoting.pop_questions import PopQuestions
 from protocols.remoting.pop_retries import PopRetries
 from protocols.remoting.pull import Pulls
 from protocols.remoting.queue_verbs import QueueVerbs
+from protocols.remoting.replying import Replying
 from protocols.remoting.resetting import Resetting
 from protocols.remoting.rules import Rules
 from protocols.remoting.send import Sends
@@ -47,6 +48,7 @@ def serve(remoting: Any, rules: Rules, origin: bytes, configuration: Configurati
     remoting.topics.retries = remoting.pops.retries_of
     remoting.queues = QueueVerbs(broker.topics)
     remoting.sending_back = SendingBack(broker, making)
+    remoting.replying = Replying(broker, making, remoting.clients)
     remoting.delivering = Delivering(broker, making)
     remoting.transactions = Transactions(broker, making, remoting.clients)
     remoting.timers = Timers(broker, making)

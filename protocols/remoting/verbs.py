@@ -23,6 +23,7 @@ from protocols.remoting import (
     pop_questions,
     pull,
     queue_verbs,
+    replying,
     resetting,
     send,
     sending_back,
@@ -39,6 +40,7 @@ Verb = Callable[[Any, Any], None]
 
 FAMILIES: tuple[Mapping[Any, Verb], ...] = (
     *(groups.VERBS, heartbeat.VERBS, offsets.VERBS, send.VERBS, pull.VERBS, sending_back.VERBS),
+    replying.VERBS,
     *(topic_verbs.VERBS, queue_verbs.VERBS, viewing.VERBS, status.VERBS),
     *(statistics.VERBS, consumption.VERBS, resetting.VERBS, passing_on.VERBS, upkeep.VERBS),
     *(configuring.VERBS, transactions.VERBS, timers.VERBS),

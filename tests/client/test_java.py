@@ -52,17 +52,30 @@ async def member(broker, topic, group, home):
         await process.wait()
 
 
+def replying(producer):
+    """A listener that answers what it gets."""
+
+    async def listen(messages):
+        for message in messages:
+            await producer.reply(message, b"ours answers " + message.body)
+
+    return listen
+
+
 def test_javas_client_and_ours_understand_each_other_and_share_a_group(broker, name, run, tmp_path):
     async def life():
         async with Admin(broker.name_server) as admin:
             await admin.create_topic(name, queues=4)
+            await admin.create_topic(f"{name}-asked", queues=1)
         seen = Seen()
         async with (
-            consumer(broker, name, name, seen) as ours,
-            member(broker, name, name, tmp_path) as java,
             Producer(name, broker.name_server) as producer,
+            consumer(broker, name, name, seen) as ours,
+            consumer(broker, f"{name}-replying", f"{name}-asked", replying(producer)),
+            member(broker, name, name, tmp_path) as java,
         ):
             await java.until(lambda lines: "STARTED" in lines)
+            assert java.said("REPLY") == [["ours", "answers", "java", "asks"]]
             while sum(queue.topic == name for queue in ours.assignment.queues) != 2:
                 await asyncio.sleep(0.05)
             big = next(message for message in seen.messages if len(message.body) == 5000)
@@ -71,6 +84,9 @@ def test_javas_client_and_ours_understand_each_other_and_share_a_group(broker, n
             for key, queue_id in java.said("KEY"):
                 sent = await producer.send(Message(name, b"x", sharding_key=key))
                 assert (key, str(sent.queue.queue_id)) == (key, queue_id)
+            theirs = next(queue for queue in await producer.queues(name) if queue not in ours.assignment.queues)
+            reply = await producer.request(Message(name, b"ours asks", "ASK"), queue=theirs, timeout=20)
+            assert (reply.body, reply.topic) == (b"java answers", "DefaultCluster_REPLY_TOPIC")
             sent = {}
             for queue in await producer.queues(name):
                 message = Message(name, b"p" * 6000, "TagP", ["k1", "k2"], {"mine": "ü"})
