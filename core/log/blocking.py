@@ -14,7 +14,9 @@ from core.clock import Clock
 from core.errors import LimitReached
 from core.log.commit_log import KINDS, CommitLog
 from core.log.encoder import Encoder
+from core.log.native_encoder import NativeEncoder
 from core.message import Message
+from core.native import Native
 
 COMMIT_BYTES = 4 << 20  # so much is appended at most before it is written
 TAIL_BYTES = 1  # nobody reads here
@@ -102,6 +104,16 @@ class BlockingLog:
         self._check_size(message, flat)
         self._clock.set(store_ms)
         offset: int = self._log.append_store(message, flat, len(flat) // 3)
+        self._commit_some()
+        return offset
+
+    def store_native(self, message: Native, store_ms: int) -> int:
+        """Store a native message that has its place in its queue already. Returns its offset. Raises LimitReached."""
+        size, room = NativeEncoder().plan(message), self._log.segment_bytes - BLANK_BYTES
+        if size > room:
+            raise LimitReached(f"a record of {size} bytes does not fit a segment (log.segment_bytes: {room + 8})")
+        self._clock.set(store_ms)
+        offset: int = self._log.append_native(message)
         self._commit_some()
         return offset
 

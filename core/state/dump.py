@@ -11,15 +11,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from core.errors import StoreRefused
-from core.log.record import LINK, STORE
+from core.log.record import LINK, NATIVE, STATE, STORE
 from core.log.recovery import ReadFiles, Walk
 from core.log.scrub import Scrubbed, scrub
 from core.log.view import View
 from core.message import Message
+from core.native import TRANSACTION
 from core.state.apply import Applier
 from core.state.dump_lines import (
     BindingLine,
+    DoneAheadLine,
     End,
     ExchangeLine,
     GroupLine,
@@ -41,18 +42,22 @@ from core.state.dump_lines import (
 )
 from core.state.kept_keys import page_keys
 from core.state.model import Model
+from core.state.native_lines import line_of
 from core.state.records import (
     BindingFact,
+    DoneAhead,
     ExchangeFact,
     GroupFact,
     KeyPage,
     OffsetsFact,
     QueueFact,
     RequestMode,
+    TopicDeleted,
     TopicFact,
     VhostFact,
+    decode,
 )
-from core.state.replay import Replay
+from core.state.replay import SHOWN, Replay
 
 Write = Callable[[bytes], Any]
 
@@ -70,30 +75,27 @@ class Dump:
         self._applier.begin_replay(self._replay)
         self._slots: dict[int, Any] = self._replay.slots
         self._counts: dict[int, dict[int, tuple[int, int]]] = {}
+        self._topics_gone: dict[bytes, int] = {}  # name -> where in the log it was deleted last
         self._pending: Message | None = None
         self._places: list[Place] = []
 
     def read(self, files: ReadFiles) -> Scrubbed:
         """The first time. When it found damages, nothing may follow. Raises StoreRefused."""
-        found = scrub(files, self._replay.record)
+        found = scrub(files, self._first)
         if not found.damages:
             self._applier.drop_baseless()
-            self._refuse_topics()
             for queue_id, slot in self._slots.items():
                 if slot.counts is not None:
                     rows = slot.counts.rows()
                     self._counts[queue_id] = {offset: (returns, until) for offset, returns, until in rows}
         return found
 
-    def _refuse_topics(self) -> None:
-        topics = [fact.config.name for fact in self._applier.model.facts.of(TopicFact)]
-        slots = self._replay.topic_slots
-        count = sum(any(slot.index.end for slot in slots(name).values()) for name in topics)
-        if count:
-            raise StoreRefused(
-                f"there are {count} native topics with messages, for which a dump has no lines yet: delete them, or "
-                f"copy the data directory with mqgateway backup"
-            )
+    def _first(self, view: View) -> None:
+        self._replay.record(view)
+        if view.kind == STATE:
+            change = decode(view.body(), view.offset)
+            if isinstance(change, TopicDeleted):
+                self._topics_gone[change.name] = view.offset
 
     def write_facts(self) -> None:
         """What is declared."""
@@ -142,14 +144,22 @@ class Dump:
             keys = [Key(place, number, expires, key) for place, number, key, expires in page_keys(fact)]
             yield KeysLine(vhost=fact.vhost, exchange=fact.exchange, keys=keys)
         for fact in facts.of(TopicFact):
-            yield TopicLine(name=fact.config.name.decode(), **topic_fields(fact.config))
+            name = fact.config.name
+            yield TopicLine(name=name.decode(), **topic_fields(fact.config), next=self._ends(name))
         for fact in facts.of(GroupFact):
             yield GroupLine(**group_fields(fact))
         for fact in facts.of(OffsetsFact):
             yield OffsetsLine(group=fact.group, topic=fact.topic, offsets=sorted(fact.offsets.items()))
         for fact in facts.of(RequestMode):
             yield RequestModeLine(group=fact.group, topic=fact.topic, mode=fact.mode, share=fact.share)
+        for fact in facts.of(DoneAhead):
+            yield DoneAheadLine(group=fact.group, topic=fact.topic, queue=fact.queue_id, ranges=fact.ranges)
         yield IdsLine(next=facts.next_id)
+
+    def _ends(self, topic: bytes) -> list[int]:
+        """The next offsets of its queues."""
+        ends = {number: slot.index.end for number, slot in self._replay.topic_slots(topic).items()}
+        return [ends.get(number, 0) for number in range(max(ends, default=-1) + 1)]
 
     def _queue_line(self, fact: QueueFact) -> QueueLine:
         slot = self._slots.get(fact.id)
@@ -180,6 +190,17 @@ class Dump:
                 self._take(places)
         else:
             self._put_message()
+            if view.kind == NATIVE:
+                self._native(view)
+
+    def _native(self, view: View) -> None:
+        """A message in a topic's queue, unless what it lies in has gone."""
+        topic = view.topic()
+        slot = self._replay.topic_slots(topic).get(view.queue_id)
+        gone = view.sys_flag & TRANSACTION not in SHOWN or view.offset < self._topics_gone.get(topic, -1)
+        if slot is not None and not gone:
+            self._put(line_of(view.native()))
+            self.messages += 1
 
     def _take(self, places: Any) -> None:
         """Keep those of the flat triples (queue id, queue offset, tags code) that are not done, nor written already."""

@@ -1,6 +1,6 @@
 """The lines of a dump: everything durable, as JSON, one thing on a line. docs/dump.md describes them for others.
 
-    dump | vhost* exchange* queue* binding* keys* topic* group* offsets* ids | message* | end
+    dump | vhost* exchange* queue* binding* keys* topic* group* offsets* … ids | message* native* in any order | end
 
 The form has a version of its own and follows neither the log's records nor state/: a dump moves data between versions
 of the broker. What is bytes is base64. A field that is at its default is left out. A line or field that a reader does
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 
 
 class Line(msgspec.Struct, tag_field="line", omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +91,8 @@ class KeysLine(Line, tag="keys"):
 
 
 class TopicLine(Line, tag="topic"):
-    """A native topic that never held a message. perm: 4 = may be read, 2 = written, 1 = inherited."""
+    """A native topic. perm: 4 = may be read, 2 = written, 1 = inherited. next: the offset of the next message in queue
+    0, 1 …; 0 where it ends."""
 
     name: str
     read_queues: int
@@ -101,6 +102,7 @@ class TopicLine(Line, tag="topic"):
     sys_flag: int = 0
     order: bool = False
     attributes: dict[str, str] = {}
+    next: list[int] = []
 
 
 class GroupLine(Line, tag="group"):
@@ -139,6 +141,15 @@ class RequestModeLine(Line, tag="request_mode"):
     share: int = 0
 
 
+class DoneAheadLine(Line, tag="done_ahead"):
+    """What a group that pops has done of a queue beyond its offset: [first, behind the last, …]."""
+
+    group: str
+    topic: str
+    queue: int
+    ranges: list[int]
+
+
 class IdsLine(Line, tag="ids"):
     """Every queue id below `next` was given out."""
 
@@ -172,6 +183,26 @@ class MessageLine(Line, tag="message"):
     body: bytes = b""
 
 
+class NativeLine(Line, tag="native"):
+    """A native message, at an offset of a topic's queue. Hosts are ADDRESS:PORT; sys_flag without the bits that say how
+    long those are; properties: name 0x01 value 0x02 …; those that are not UTF-8 are in properties_bytes."""
+
+    topic: str
+    queue: int
+    offset: int
+    store_ms: int
+    born_ms: int = 0
+    born_host: str = "0.0.0.0:0"
+    store_host: str = "0.0.0.0:0"
+    flag: int = 0
+    sys_flag: int = 0
+    reconsume_times: int = 0
+    prepared_offset: int = 0
+    properties: str = ""
+    properties_bytes: bytes = b""
+    body: bytes = b""
+
+
 class End(Line, tag="end"):
     """The last line: how many lines lie between it and the head, and the CRC-32 of them, line ends included."""
 
@@ -181,9 +212,9 @@ class End(Line, tag="end"):
 
 Declared = (
     VhostLine | ExchangeLine | QueueLine | BindingLine | KeysLine | TopicLine | GroupLine | OffsetsLine
-    | RequestModeLine | IdsLine
+    | RequestModeLine | DoneAheadLine | IdsLine
 )  # fmt: skip
-AnyLine = Declared | MessageLine | End
+AnyLine = Declared | MessageLine | NativeLine | End
 
 encode = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(Head).decode
@@ -223,7 +254,7 @@ def group_fields(group: Any) -> dict[str, Any]:
 
 def topic_fields(topic: Any) -> dict[str, Any]:
     """A topic's configuration, of a line or a fact, but for its name."""
-    return {name: getattr(topic, name) for name in TopicLine.__struct_fields__ if name not in ("v", "name")}
+    return {name: getattr(topic, name) for name in TopicLine.__struct_fields__ if name not in ("name", "next")}
 
 
 def key_fields(key: bytes) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from core.state.delayed import DELAYED
 from core.state.done import DoneWriter
 from core.state.dump_lines import (
     BindingLine,
+    DoneAheadLine,
     DumpRefused,
     End,
     ExchangeLine,
@@ -30,6 +31,7 @@ from core.state.dump_lines import (
     IdsLine,
     KeysLine,
     MessageLine,
+    NativeLine,
     OffsetsLine,
     Place,
     QueueLine,
@@ -44,10 +46,12 @@ from core.state.dump_lines import (
 )
 from core.state.kept_keys import KEY_BYTES, put_key
 from core.state.model import Facts
+from core.state.native_lines import LineError, message_of
 from core.state.records import (
     EXCHANGE,
     QUEUE,
     BindingFact,
+    DoneAhead,
     ExchangeFact,
     Fact,
     GroupFact,
@@ -77,6 +81,8 @@ class Undump:
         self._facts = Facts()
         self._taken: dict[int, Cursor] = {}  # queue id -> what was given of it
         self._queues: dict[int, QueueLine] = {}
+        self._topics: dict[str, TopicLine] = {}
+        self._natives: dict[tuple[str, int], int] = {}  # (topic, queue) -> behind the last offset that was given
         self._done = DoneWriter(min(64 << 10, segment_bytes // 4))
         self._head: Head | None = None
         self._number = self._crc = self._store_ms = 0
@@ -104,6 +110,9 @@ class Undump:
         if isinstance(line, MessageLine):
             self._write_facts()
             self._store(line)
+        elif isinstance(line, NativeLine):
+            self._write_facts()
+            self._store_native(line)
         elif self._facts_written:
             raise self._refuse("is a declaration behind a message")
         else:
@@ -115,6 +124,9 @@ class Undump:
             raise DumpRefused("it is not whole: its last line is missing")
         self._write_facts()
         self._keep_ends()
+        for topic in self._topics.values():
+            if topic.next:
+                self._append(STATE, encode(TopicFact(config=_config(topic), ends=topic.next)))
         for body in self._done.take():
             self._append(DONE, body)
         self._log.commit()
@@ -218,7 +230,12 @@ class Undump:
         queues = line.read_queues, line.write_queues
         if not 0 < len(line.name.encode()) <= NAME_BYTES_MAX or min(queues) < 0 or max(queues) > QUEUES_MAX:
             raise self._refuse("has a topic that cannot be")
-        self._declare(TopicFact(config=TopicConfig(name=line.name.encode(), **topic_fields(line))))
+        if len(line.next) > QUEUES_MAX or any(not 0 <= each <= OFFSET_MAX for each in line.next):
+            raise self._refuse("has an offset that cannot be")
+        if line.name in self._topics:
+            raise self._refuse("declares a topic a second time")
+        self._topics[line.name] = line
+        self._declare(TopicFact(config=_config(line)))
 
     def _group(self, line: GroupLine) -> None:
         self._declare(GroupFact(**group_fields(line)))
@@ -233,6 +250,11 @@ class Undump:
             raise self._refuse("has a request mode that cannot be")
         self._declare(RequestMode(group=line.group, topic=line.topic, mode=line.mode, share=line.share))
 
+    def _done_ahead(self, line: DoneAheadLine) -> None:
+        if not 0 <= line.queue < QUEUES_MAX or any(not 0 <= each <= OFFSET_MAX for each in line.ranges):
+            raise self._refuse("has an offset that cannot be")
+        self._declare(DoneAhead(group=line.group, topic=line.topic, queue_id=line.queue, ranges=line.ranges))
+
     def _ids(self, line: IdsLine) -> None:
         if not 0 < line.next <= OFFSET_MAX:
             raise self._refuse("has an id that cannot be")
@@ -244,7 +266,7 @@ class Undump:
         self._facts_written = True
         kinds = (
             *(VhostFact, ExchangeFact, QueueFact, BindingFact, KeyPage),
-            *(TopicFact, GroupFact, OffsetsFact, RequestMode, IdsFact),
+            *(TopicFact, GroupFact, OffsetsFact, RequestMode, DoneAhead, IdsFact),
         )
         for kind in kinds:
             for fact in self._facts.of(kind):
@@ -269,6 +291,29 @@ class Undump:
             raise self._refuse(f"cannot be stored: {error}") from None
         for queue_id, counts in _counts(line.places):
             self._done.add_counts(queue_id, counts)
+        self.messages += 1
+
+    def _store_native(self, line: NativeLine) -> None:
+        topic = self._topics.get(line.topic)
+        if topic is None:
+            raise self._refuse(f"is of a topic '{line.topic}', which no line before it declares")
+        end = topic.next[line.queue] if 0 <= line.queue < len(topic.next) else 0
+        first = self._natives.get((line.topic, line.queue), 0)
+        if not first <= line.offset < end:
+            raise self._refuse(
+                f"is at offset {line.offset} of queue {line.queue} of the topic '{line.topic}', where one from {first} "
+                f"up to {end} may follow"
+            )
+        if not 0 <= line.store_ms <= OFFSET_MAX:
+            raise self._refuse("has a time that cannot be")
+        self._natives[line.topic, line.queue] = line.offset + 1
+        self._store_ms = line.store_ms
+        try:
+            self._log.store_native(message_of(line), line.store_ms)
+        except LineError as error:
+            raise self._refuse(str(error)) from None
+        except LimitReached as error:
+            raise self._refuse(f"cannot be stored: {error}") from None
         self.messages += 1
 
     def _check_message(self, line: MessageLine) -> None:
@@ -309,6 +354,10 @@ class Undump:
         self._log.append(kind, body, self._store_ms)
 
 
+def _config(line: TopicLine) -> TopicConfig:
+    return TopicConfig(name=line.name.encode(), **topic_fields(line))
+
+
 def _counts(places: list[Place]) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
     for place in places:
         if place.returns:
@@ -326,5 +375,6 @@ DECLARE: dict[type, Any] = {
     GroupLine: Undump._group,
     OffsetsLine: Undump._offsets,
     RequestModeLine: Undump._request_mode,
+    DoneAheadLine: Undump._done_ahead,
     IdsLine: Undump._ids,
 }

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.disk.files import SegmentFiles
-from core.errors import StoreRefused
 from core.log.blocking import BlockingLog
 from core.log.decode import decode_message
 from core.message import Message
@@ -24,7 +23,6 @@ from protocols.amqp.content import Content
 from protocols.amqp.properties import encode_properties
 from tests.core.state.test_lived import STEPS, Life
 from tests.core.state.world import SEGMENT_BYTES, World, exchange
-from tests.core.test_topics import put, send
 from tests.simulation.disk import SimDisk
 
 
@@ -280,6 +278,8 @@ LINES = {
     "vhost": {"line": "vhost", "name": "/"},
     "queue": {"line": "queue", "id": 1, "vhost": "/", "name": "q", "first": 2, "next": 9},
     "message": {"line": "message", "vhost": "/", "store_ms": 1, "places": [{"queue": 1, "offset": 3}], "body": "eA=="},
+    "topic": {"line": "topic", "name": "T", "read_queues": 2, "write_queues": 2, "perm": 6, "next": [5, 5]},
+    "native": {"line": "native", "topic": "T", "queue": 0, "offset": 3, "store_ms": 1, "body": "eA=="},
 }
 
 
@@ -304,7 +304,7 @@ BINDING = {"line": "binding", "vhost": "/", "source": "amq.topic", "kind": "queu
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        ([("dump", {"version": 3, "by": "corduroy-mq 9", "new": 1})], "in dump format 3, this version reads up to 2"),
+        ([("dump", {"version": 4, "by": "corduroy-mq 9", "new": 1})], "in dump format 4, this version reads up to 3"),
         (["vhost"], "no dump of mqgateway"),
         ([("", {"any": "json"})], "no dump of mqgateway"),
         (["dump", "vhost", ("", {"line": "shard"})], "its line 3 cannot be read"),
@@ -341,6 +341,25 @@ BINDING = {"line": "binding", "vhost": "/", "source": "amq.topic", "kind": "queu
             "has keys of an exchange 'x' that no line before it declares",
         ),
         (["dump", "vhost", ("", {"line": "ids", "next": 0})], "has an id that cannot be"),
+        (["dump", "vhost", ("topic", {"next": [-1]})], "has an offset that cannot be"),
+        (["dump", "vhost", "topic", "topic"], "declares a topic a second time"),
+        (["dump", "vhost", "native"], "is of a topic 'T', which no line before it declares"),
+        (["dump", "vhost", "topic", ("native", {"offset": 5})], "where one from 0 up to 5 may follow"),
+        (["dump", "vhost", "topic", ("native", {"queue": 2})], "is at offset 3 of queue 2 of the topic 'T'"),
+        (["dump", "vhost", "topic", ("native", {"queue": -1})], "is at offset 3 of queue -1 of the topic 'T'"),
+        (["dump", "vhost", "topic", "native", "native"], "where one from 4 up to 5 may follow"),
+        (["dump", "vhost", "topic", ("native", {"store_ms": -1})], "has a time that cannot be"),
+        (["dump", "vhost", "topic", ("native", {"flag": 1 << 31})], "has a number that cannot be"),
+        (["dump", "vhost", "topic", ("native", {"sys_flag": 4})], "has a sys_flag that no message in a queue has"),
+        (["dump", "vhost", "topic", ("native", {"born_host": "here:1"})], "has a host that cannot be: 'here:1'"),
+        (["dump", "vhost", "topic", ("native", {"store_host": "127.0.0.1:-1"})], "has a host that cannot be"),
+        (["dump", "vhost", "topic", ("native", {"body": "eHh4" * 22_000})], "does not fit a segment"),
+        (["dump", "vhost", "topic", ("native", {"properties": "x" * 33_000})], "exceed 32767"),
+        (["dump", "vhost", ("topic", {"name": "CORDUROY_X"}), ("native", {"topic": "CORDUROY_X"})], "has a topic that"),
+        (
+            ["dump", "vhost", ("", {"line": "done_ahead", "group": "g", "topic": "T", "queue": -1, "ranges": []})],
+            "has an offset that cannot be",
+        ),
     ],
 )
 def test_what_cannot_be_restored_is_refused_in_one_sentence(lines, text):
@@ -360,18 +379,3 @@ def test_a_dump_that_is_not_whole_or_was_changed_is_refused(life):
     ):
         with pytest.raises(DumpRefused, match=text):
             restored(changed, Random(1))
-
-
-def test_a_log_with_native_topics_is_refused_by_name():
-    world = World().boot()
-    put(world)
-    send(world)
-    world.run()
-    world.stop()
-    with pytest.raises(StoreRefused, match="there are 1 native topics with messages, .* no lines yet: "):
-        dumped(world.disk)
-    world.boot()
-    world.broker.topics.delete(b"T")
-    world.run()
-    world.stop()
-    assert dumped(world.disk)
