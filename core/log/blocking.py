@@ -107,13 +107,15 @@ class BlockingLog:
         self._commit_some()
         return offset
 
-    def store_native(self, message: Native, store_ms: int) -> int:
-        """Store a native message that has its place in its queue already. Returns its offset. Raises LimitReached."""
+    def store_native(self, message: Native, places: Iterable[tuple[int, int, int]], store_ms: int) -> int:
+        """Store a native message that has its place in its topic's queue already; places: as of store(). Returns its
+        offset. Raises LimitReached."""
         size, room = NativeEncoder().plan(message), self._log.segment_bytes - BLANK_BYTES
         if size > room:
             raise LimitReached(f"a record of {size} bytes does not fit a segment (log.segment_bytes: {room + 8})")
         self._clock.set(store_ms)
-        offset: int = self._log.append_native(message)
+        flat: Any = array("q", [number for place in places for number in place])
+        offset: int = self._log.append_native_into(message, flat) if flat else self._log.append_native(message)
         self._commit_some()
         return offset
 

@@ -16,7 +16,7 @@ from core.log.recovery import ReadFiles, Walk
 from core.log.scrub import Scrubbed, scrub
 from core.log.view import View
 from core.message import Message
-from core.native import TRANSACTION
+from core.native import TRANSACTION, Native
 from core.state.apply import Applier
 from core.state.dump_lines import (
     BindingLine,
@@ -76,7 +76,7 @@ class Dump:
         self._slots: dict[int, Any] = self._replay.slots
         self._counts: dict[int, dict[int, tuple[int, int]]] = {}
         self._topics_gone: dict[bytes, int] = {}  # name -> where in the log it was deleted last
-        self._pending: Message | None = None
+        self._pending: Message | Native | None = None
         self._places: list[Place] = []
 
     def read(self, files: ReadFiles) -> Scrubbed:
@@ -199,8 +199,7 @@ class Dump:
         slot = self._replay.topic_slots(topic).get(view.queue_id)
         gone = view.sys_flag & TRANSACTION not in SHOWN or view.offset < self._topics_gone.get(topic, -1)
         if slot is not None and not gone:
-            self._put(line_of(view.native()))
-            self.messages += 1
+            self._pending = view.native()  # links may follow
 
     def _take(self, places: Any) -> None:
         """Keep those of the flat triples (queue id, queue offset, tags code) that are not done, nor written already."""
@@ -212,11 +211,15 @@ class Dump:
                 self._places.append(Place(queue_id, offset, code, returns, until))
 
     def _put_message(self) -> None:
-        """Its record and its links were read: write it, if anybody waits for it."""
+        """Its record and its links were read: write it, if it is a topic's, or anybody waits for it."""
         message, self._pending = self._pending, None
-        if message is None or not self._places:
-            return
         places, self._places = self._places, []
+        if isinstance(message, Native):
+            self.messages += 1
+            self._put(line_of(message, places))
+            return
+        if message is None or not places:
+            return
         self.messages += 1
         body: Any = message.body  # of one that was read: bytes
         self._put(

@@ -185,7 +185,8 @@ class MessageLine(Line, tag="message"):
 
 class NativeLine(Line, tag="native"):
     """A native message, at an offset of a topic's queue. Hosts are ADDRESS:PORT; sys_flag without the bits that say how
-    long those are; properties: name 0x01 value 0x02 …; those that are not UTF-8 are in properties_bytes."""
+    long those are; properties: name 0x01 value 0x02 …; those that are not UTF-8 are in properties_bytes. places: in
+    queues of the broker's own, where timed and half messages wait."""
 
     topic: str
     queue: int
@@ -201,6 +202,7 @@ class NativeLine(Line, tag="native"):
     properties: str = ""
     properties_bytes: bytes = b""
     body: bytes = b""
+    places: list[Place] = []
 
 
 class End(Line, tag="end"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.log.record import OWN_TOPICS
 from core.native import BORN_V6, COMMIT, STORE_V6, TRANSACTION, Native
-from core.state.dump_lines import NativeLine
+from core.state.dump_lines import NativeLine, Place
 
 V6_BITS = BORN_V6 | STORE_V6  # the hosts say these
 NO_HOST = "0.0.0.0:0"
@@ -19,7 +19,7 @@ class LineError(Exception):
     """What of the line cannot be: the end of a sentence that begins with its number."""
 
 
-def line_of(message: Native) -> NativeLine:
+def line_of(message: Native, places: list[Place]) -> NativeLine:
     """A message that was stored, as a line."""
     body: Any = message.body  # of one that was read: bytes
     line = NativeLine(
@@ -35,6 +35,7 @@ def line_of(message: Native) -> NativeLine:
         reconsume_times=message.reconsume_times,
         prepared_offset=message.prepared_offset,
         body=body,
+        places=places,
     )
     try:
         line.properties = message.properties.decode()

@@ -18,7 +18,7 @@ from core.message import Message
 from core.queue.cursor import Cursor
 from core.routing.exchange import KINDS
 from core.state.apply import PREDECLARED_NAMES
-from core.state.delayed import DELAYED
+from core.state.delayed import DELAYED, OF_NO_VHOST
 from core.state.done import DoneWriter
 from core.state.dump_lines import (
     BindingLine,
@@ -167,8 +167,9 @@ class Undump:
         )
 
     def _queue(self, line: QueueLine) -> None:
-        self._in_vhost(line.vhost)
-        if line.queue_type not in (*QUEUE_TYPES, DELAYED):
+        if line.queue_type not in OF_NO_VHOST:
+            self._in_vhost(line.vhost)
+        if line.queue_type not in (*QUEUE_TYPES, DELAYED, *OF_NO_VHOST):
             raise self._refuse(f"has a queue type that this version does not know: '{line.queue_type}'")
         if not (0 < line.id <= OFFSET_MAX and 0 <= line.first <= line.next <= OFFSET_MAX):
             raise self._refuse("has an id or offset that cannot be")
@@ -306,20 +307,27 @@ class Undump:
             )
         if not 0 <= line.store_ms <= OFFSET_MAX:
             raise self._refuse("has a time that cannot be")
+        self._check_places(line.places)
         self._natives[line.topic, line.queue] = line.offset + 1
         self._store_ms = line.store_ms
         try:
-            self._log.store_native(message_of(line), line.store_ms)
+            places = ((each.queue, each.offset, each.code) for each in line.places)
+            self._log.store_native(message_of(line), places, line.store_ms)
         except LineError as error:
             raise self._refuse(str(error)) from None
         except LimitReached as error:
             raise self._refuse(f"cannot be stored: {error}") from None
+        for queue_id, counts in _counts(line.places):
+            self._done.add_counts(queue_id, counts)
         self.messages += 1
 
     def _check_message(self, line: MessageLine) -> None:
         if not (0 <= line.store_ms <= OFFSET_MAX and 0 <= line.expire_at <= OFFSET_MAX):
             raise self._refuse("has a time that cannot be")
-        for place in line.places:
+        self._check_places(line.places)
+
+    def _check_places(self, places: list[Place]) -> None:
+        for place in places:
             queue = self._queues.get(place.queue)
             if queue is None:
                 raise self._refuse(f"is of a queue with the id {place.queue}, which no line before it declares")

@@ -133,3 +133,25 @@ def test_what_groups_that_pop_have_done_is_kept():
     )
     disk = restored(lines, Random(1))
     assert {"line": "done_ahead"} | row in [msgspec.json.decode(line) for line in dumped(disk)]
+
+
+def test_what_waits_for_its_time_or_its_sender_waits_on(topics):
+    world = booted(topics.disk, clean=False)
+    topic, due = world.broker.topics.find(b"T"), world.broker.clock.ms + 10**7
+    for number in range(3):
+        world.broker.timers.hold(topic, Native(b"T", 2, b"timed %d" % number, b"UNIQ_KEY\x010B\x02"), due + number, 5)
+    world.broker.halves.hold(topic, Native(b"T", 2, b"half"), due)
+    world.broker.timers.settle(1)
+    world.run()
+    world.crash()
+    lines = dumped(world.disk)
+    disk = restored(lines, world.random)
+    again, before = booted(disk), booted(world.disk, clean=False)
+    assert natives(again) == natives(before) and dumped(disk) == lines
+    for broker in (again.broker, before.broker):
+        assert (broker.timers.count, broker.halves.count) == (2, 1)
+        assert [broker.timers.is_waiting(offset) for offset in range(4)] == [True, False, True, False]
+    found = []
+    again.broker.timers.start(lambda offset, record: found.append((offset, record[88:95])))
+    again.run(10**7 / 1000 + 5)
+    assert found == [(0, b"timed 0"), (2, b"timed 2")]
