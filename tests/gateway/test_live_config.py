@@ -38,12 +38,12 @@ def test_each_rule_changes_and_who_keeps_one_is_told(world):
         "autoCreateTopicEnable=false\ndefaultTopicQueueNums=3\nmaxMessageSize=1000\nbrokerPermission=4\n"
         "enablePropertyFilter=false\ntraceOn=false\nuseServerSideResetOffset=false\nautoCreateSubscriptionGroup=false\n"
         "transactionTimeOut=7\ntransactionCheckInterval=8\ntransactionCheckMax=9\nrejectTransactionMessage=true\n"
-        "timerWheelEnable=false\ntimerMaxDelaySec=10\nrecallMessageEnable=false\n"
+        "timerWheelEnable=false\ntimerMaxDelaySec=10\nrecallMessageEnable=false\nstoreReplyMessageEnable=false\n"
     )
     rules = world.rules
     assert [getattr(rules, name) for name in RULES.values()] == [
         *(False, 3, 1000, 4, False, False, False),
-        *(7, 8, 9, True, False, 10, False),
+        *(7, 8, 9, True, False, 10, False, False),
     ]
     assert world.groups.auto_create is False and world.told == [4]
     shown = world.live.shown()
