@@ -1,7 +1,7 @@
 """Fixtures of the client's tests: a broker that speaks RocketMQ's remoting protocol, and clients of it.
 
 CORDUROY_TEST_NAMESRV=HOST:PORT      one that runs already; it must have enablePropertyFilter and recallMessageEnable on
-CORDUROY_TEST_ROCKETMQ=apache,ours   what to start instead: Apache RocketMQ (default), where java and its jars are
+CORDUROY_TEST_ROCKETMQ=apache,ours   what to start instead (default: both): Apache RocketMQ, where java and its jars are
                                      (tests/client/apache.py), and this project's own broker
 """
 
@@ -18,7 +18,8 @@ from tests.client import apache
 from tests.clients.broker import Broker
 
 EXTERNAL = os.environ.get("CORDUROY_TEST_NAMESRV")
-STARTED = os.environ.get("CORDUROY_TEST_ROCKETMQ", "apache").split(",")
+STARTED = os.environ.get("CORDUROY_TEST_ROCKETMQ", "apache,ours").split(",")
+BROKERS = ["external"] if EXTERNAL else STARTED
 KNOWN = {field.encode_name for field in msgspec.structs.fields(RocketmqConfig)}
 NAMED = ["brokerName", *apache.QUICK]
 OURS = [f"rocketmq.{key}={apache.BROKER[key]}" for key in NAMED if key in KNOWN]  # what is not served yet is slow
@@ -44,12 +45,17 @@ def ours_rocketmq(tmp_path_factory):
         started.stop()
 
 
-@pytest.fixture(scope="package", params=["external"] if EXTERNAL else STARTED)
-def broker(request):
-    """The broker that tests share: use names of your own. `name_server` is its address, `kind` what it is."""
-    if request.param == "external":
+def shared(request, kind):
+    """The broker of that kind which tests share: use names of your own. `name_server` is its address."""
+    if kind == "external":
         return SimpleNamespace(kind="external", name_server=EXTERNAL)
-    return request.getfixturevalue(f"{request.param}_rocketmq")
+    return request.getfixturevalue(f"{kind}_rocketmq")
+
+
+@pytest.fixture(scope="package", params=BROKERS)
+def broker(request):
+    """Each in turn."""
+    return shared(request, request.param)
 
 
 @pytest.fixture

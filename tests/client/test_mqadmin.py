@@ -17,11 +17,18 @@ from gateway.admin.groups import version_text
 from gateway.mqadmin import COMMANDS
 from namesrv.command_line import UsageError
 from tests.client import apache
+from tests.client.conftest import BROKERS, shared
 from tests.clients.broker import until
 from tests.clients.mqadmin import Mqadmin
 
 CLUSTER = "DefaultCluster"
 JAVA_SECONDS = 600  # a virtual machine for each thing that theirs prints, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def broker(request):
+    """The first only: tests/clients/test_native_peers.py asks ours."""
+    return shared(request, BROKERS[0])
 
 
 @pytest.fixture
