@@ -246,7 +246,8 @@ class Broker:
         self.topology = Topology(changes, partial(Exchanges, changes, histories), lifetimes)
         self.groups = make_groups(changes, self.schedule, self.clock, self.config)
         self.pops = make_pops(self)
-        waking = partial(Waking, WakingPorts(self.clock, self.schedule, self.cold, self.reader.fetch, loop.soon))
+        to_wake = WakingPorts(self.clock, self.schedule, self.cold, self.reader.fetch, loop.soon, self.log)
+        waking = partial(Waking, to_wake)
         self.delays = Delays(
             DelayPorts(
                 model=self.model,

@@ -3,7 +3,8 @@
     hold(message, delay) ──► the message is stored in the hidden queue, to its due time ──► one timer for the earliest
     ──► read from the tail or the disk ──► routed as it would be then ──► Publisher.move(): one record
 
-What was due while the broker was down goes at start, in the order of the due times. No alarm holds it back.
+What was due while the broker was down goes at start, in the order of the due times. No alarm holds it back, but
+it waits while the disk is behind with what was released before.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Waiting(NamedTuple):
 
 
 class Delays:
-    """fired: messages whose time came; unread: of them those that could not be read, and stay until the next start."""
+    """fired: messages whose time came; unread: of them those that could not be read or released, and stay until the
+    next start."""
 
     def __init__(self, ports: Ports):
         self._ports = ports

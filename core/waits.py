@@ -73,7 +73,7 @@ class Waits:
 
     @property
     def unread(self) -> int:
-        """How many could not be read when they were due."""
+        """How many could not be read or served when they were due."""
         return self._waking.unread
 
     def hold(self, topic: Any, message: Native, due_ms: int, mark: int = 0) -> int:

@@ -80,11 +80,12 @@ class BrokerCollector:
         yield gauge("mq_messages_delayed", "Messages that wait for their time", delays.count())
         yield counter("mq_delayed_messages_fired", "Delayed messages whose time came", delays.fired)
         yield counter("mq_delayed_messages_cancelled", "Delayed messages that were cancelled", delays.cancelled)
-        yield counter("mq_delayed_messages_unread", "Delayed messages that could not be read when due", delays.unread)
+        text = "Delayed messages that could not be read or released when due"
+        yield counter("mq_delayed_messages_unread", text, delays.unread)
         for kind, waits in (("timed", broker.timers), ("half", broker.halves)):
             text = f"Native {kind} messages"
             yield gauge(f"mq_native_{kind}_messages", f"{text} that wait", waits.count)
-            yield counter(f"mq_native_{kind}_messages_unread", f"{text} that could not be read when due", waits.unread)
+            yield counter(f"mq_native_{kind}_messages_unread", f"{text} that could not be read or served", waits.unread)
         letters = broker.dead_letters
         for reason in ("rejected", "expired", "maxlen", "delivery_limit"):
             name = f"rabbitmq_global_messages_dead_lettered_{reason}"

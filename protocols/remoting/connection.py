@@ -127,7 +127,7 @@ class RemotingConnection(Peer):
             verb(self, frame)
         except Refused as error:
             self.respond(opaque, error.code, error.remark)
-        except (FieldError, BodyError, UnicodeDecodeError) as error:
+        except (FieldError, BodyError, UnicodeDecodeError, OverflowError) as error:  # last: too big a number
             self.respond(opaque, Response.SYSTEM_ERROR, str(error))
         except BrokerError as error:
             refused = translate(error)

@@ -7,6 +7,8 @@ loses nor doubles it. Source: RocketMQ's ScheduleMessageService.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,11 +18,13 @@ from protocols.remoting.holding import becoming
 from protocols.remoting.making import Making
 from protocols.remoting.stored import stored_message
 
+logger = logging.getLogger(__name__)
+
 GROUP = b"CID_RMQ_SYS_SCHEDULE"
 AT_ONCE, AT_ONCE_BYTES = 32, 256 << 10
 BLOCKED_MS = 200  # until it is looked again whether publishers are still held back
 MOVED_BYTES = 256  # what a record has more elsewhere, about
-BROKEN_MS = 10_000  # after a read that failed
+BROKEN_MS = 10_000  # after a read or a delivery that failed: RocketMQ's DELAY_FOR_A_PERIOD
 
 
 class Delivering:
@@ -38,6 +42,21 @@ class Delivering:
 
     def _look(self, level: int) -> None:
         """Deliver what is due of a level, and come again when the next is."""
+        self._careful(level, self._begin)
+
+    def _read(self, level: int, found: Any) -> None:
+        self._careful(level, partial(self._go_on, found))
+
+    def _careful(self, level: int, step: Callable[[int], None]) -> None:
+        """What goes wrong with a level does not end it: it is tried again later."""
+        broker = self._broker
+        try:
+            step(level)
+        except Exception:
+            logger.exception("delayed messages cannot be delivered", extra={"level": level + 1})
+            broker.schedule.at(broker.clock.ms + BROKEN_MS, partial(self._look, level))
+
+    def _begin(self, level: int) -> None:
         broker = self._broker
         queue: Any = self._making.ensure(SCHEDULE_TOPIC, len(LEVELS_SECONDS)).queues[level]
         again = partial(self._look, level)
@@ -52,7 +71,7 @@ class Delivering:
             if found is not None:
                 done(found)
 
-    def _read(self, level: int, found: Any) -> None:
+    def _go_on(self, found: Any, level: int) -> None:
         broker = self._broker
         again = partial(self._look, level)
         if isinstance(found, Exception):
@@ -76,9 +95,17 @@ class Delivering:
 
     def _deliver(self, level: int, due: list[Native], next_offset: int) -> None:
         """Store them where they were sent to, and how far the level has come: all of that, or after a crash nothing.
-        Their properties stay, also those that tell of the delay, as RocketMQ has it."""
+        When one cannot be stored, those before it. Their properties stay, also those that tell of the delay, as
+        RocketMQ has it."""
         broker = self._broker
         broker.log.join(sum(each.record_size + MOVED_BYTES for each in due))
+        try:
+            self._store(level, due, next_offset)
+        finally:
+            broker.log.end_joined(broker.handover.gather())
+
+    def _store(self, level: int, due: list[Native], next_offset: int) -> None:
+        broker, reached = self._broker, due[0].queue_offset
         try:
             for was in due:
                 found = becoming(was, properties.as_dict(was.properties), self._making)
@@ -87,6 +114,7 @@ class Delivering:
                 else:
                     broker.topics.append(*found)
                     self.delivered += 1
-            broker.groups.commit(GROUP, SCHEDULE_TOPIC, level, next_offset, at_once=True)
+                reached = was.queue_offset + 1
+            reached = next_offset
         finally:
-            broker.log.end_joined(broker.handover.gather())
+            broker.groups.commit(GROUP, SCHEDULE_TOPIC, level, reached, at_once=True)

@@ -17,6 +17,7 @@ from protocols.remoting.rules import INHERIT, READ, WRITE, Rules
 
 SCHEDULE_QUEUES = len(LEVELS_SECONDS)
 TIMER_NAMES = (b"TIMER_DELIVER_MS", b"TIMER_DELAY_SEC", b"TIMER_DELAY_MS")
+INT_MAX = (1 << 31) - 1
 UNIT, UNIT_SUB = 1, 2  # bits of a topic's sys flag
 MAX_TIMES_SINCE = 121  # V3_4_9: from here on a request's maxReconsumeTimes counts
 
@@ -128,12 +129,15 @@ def make_topic(topics: Any, name: bytes, queues: int, *, perm: int = READ | WRIT
 
 
 def delay_level(text: bytes) -> int:
-    """What DELAY says. Raises Refused."""
+    """What DELAY says, a Java int. Raises Refused."""
     try:
-        return int(text)
+        level = int(text)
     except ValueError:
+        level = INT_MAX + 1
+    if not -INT_MAX - 1 <= level <= INT_MAX:
         remark = f'java.lang.NumberFormatException: For input string: "{text.decode("utf-8", "replace")}"'
-        raise Refused(Response.SYSTEM_ERROR, remark) from None
+        raise Refused(Response.SYSTEM_ERROR, remark)
+    return level
 
 
 def shown(config: TopicConfig) -> str:

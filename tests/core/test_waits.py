@@ -1,10 +1,13 @@
 """Native messages that wait: each once and whole, whatever stops, whatever becomes of its segment."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from core.errors import LimitReached
 from core.native import Native
 from core.queue.index import CHUNK_UNITS
+from core.state import waking
 from core.state.records import TopicConfig
 from protocols.remoting.stored import stored_message
 from tests.core.state.test_reappend import freed_up_to, pass_by, settle
@@ -169,6 +172,70 @@ def test_how_often_and_when_next_a_half_is_asked_about_survives_a_crash(world, c
     assert served.asked == [(0, b"h", 3)]
     world.run(30)
     assert served.asked == [(0, b"h", 3), (0, b"h", 4)] and world.broker.halves.times(0) == 5
+
+
+def ports_of(waits, **other):
+    """What waits has to be woken with; `other` takes the place of some of it."""
+    waits._waking._ports = waits._waking._ports._replace(**other)
+    return waits._waking._ports
+
+
+def test_no_more_bytes_are_read_at_once_than_a_portion_has(world, monkeypatch):
+    monkeypatch.setattr(waking, "READ_BYTES", 10_000)
+    served, sizes = Served(world), []
+    bodies = [b"%d" % number * 1000 for number in range(10, 30)]
+    bodies[7] = b"b" * 20_000
+    for body in bodies:
+        served.hold(body, 1000)
+    fetch = ports_of(world.broker.timers).fetch
+
+    def weighed(units, done):
+        sizes.append([size for _, size in units])
+        fetch(units, done)
+
+    ports_of(world.broker.timers, fetch=weighed)
+    world.run(1.1)
+    assert served.delivered() == bodies and world.broker.timers.count == 0
+    assert max(map(len, sizes)) == 4 and [size for size in sizes if sum(size) > 10_000] == [[sizes[2][0]]]
+
+
+def test_while_the_disk_is_behind_what_is_due_waits(world):
+    served, log = Served(world), SimpleNamespace(pending_bytes=(64 << 20) + 1)
+    ports_of(world.broker.timers, log=log)
+    for number in range(200):
+        served.hold(b"%d" % number, 1000)
+    world.run(5)
+    assert served.delivered() == []
+    world.broker.timers.settle(150)
+    log.pending_bytes = 64 << 20
+    world.run(0.1)
+    assert served.delivered() == [b"%d" % number for number in range(200) if number != 150]
+
+
+@pytest.mark.parametrize("bad", [0, 5, 128, 199])
+def test_one_that_cannot_be_served_keeps_no_other_waiting(world, caplog, bad):
+    class Failing(Served):
+        def real(self, record):
+            made = Served.real(self, record)
+            if made.body == b"%d" % bad:
+                raise ZeroDivisionError("for this one")
+            return made
+
+    served = Failing(world)
+    for number in range(200):
+        served.hold(b"%d" % number, 1000)
+    world.run(2)
+    others = [b"%d" % number for number in range(200) if number != bad]
+    assert served.delivered() == others
+    assert world.broker.timers.unread == world.broker.timers.count == 1
+    (said,) = [each for each in caplog.records if each.exc_info]
+    assert (said.message, said.vhost, said.offset) == ("delayed message cannot be released", "timers", bad)
+    served.hold(b"later", 1000)
+    world.run(2)
+    assert served.delivered() == [*others, b"later"]
+    served = restart(world)
+    world.run(0.1)
+    assert served.delivered() == [*others, b"later", b"%d" % bad]
 
 
 @STATES

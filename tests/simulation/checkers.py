@@ -37,6 +37,8 @@ def check_running(life: Any, model: Model) -> None:
     waiting = 0 if model.now.hidden is None else len(model.now.hidden.units)
     if life.broker.delays.count() != waiting:
         raise Violation(f"{life.broker.delays.count()} delayed messages wait, {waiting} expected")
+    if life.broker.delays.unread:
+        raise Violation("a delayed message could not be read or released")
     if life.broker.cold.failed:
         raise Violation("a queue stopped: what it needs cannot be read")
     log = life.broker.log

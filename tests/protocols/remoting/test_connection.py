@@ -14,7 +14,7 @@ from protocols.remoting.frame import FRAME_BYTES_MAX
 from protocols.remoting.verbs import FAMILIES, table
 from tests.protocols.remoting.world import ONEWAY, World, request
 
-ECHO, LATER, REFUSE, MISSING, CORE, ASK, TELL = range(900, 907)
+ECHO, LATER, REFUSE, MISSING, CORE, ASK, TELL, BEYOND = range(900, 908)
 
 
 def echo(connection, frame):
@@ -49,7 +49,11 @@ def tell(connection, frame):
     connection.one_way(40, [(b"consumerGroup", b"g")])
 
 
-VERBS = {ECHO: echo, LATER: later, REFUSE: refuse, MISSING: missing, CORE: core, ASK: ask, TELL: tell}
+def beyond(connection, frame):
+    raise OverflowError("value too large to convert to int")
+
+
+VERBS = {ECHO: echo, LATER: later, REFUSE: refuse, MISSING: missing, CORE: core, ASK: ask, TELL: tell, BEYOND: beyond}
 
 
 @pytest.fixture
@@ -68,6 +72,12 @@ def test_an_answer_has_the_requests_opaque_its_fields_and_its_body(client):
     header, body = client.ask(ECHO, {"n": 12}, b"body", opaque=-3)
     assert (header["code"], header["opaque"], header["flag"], body) == (0, -3, 1, b"body!")
     assert header["extFields"] == {"size": "4", "n": "12"} and "remark" not in header
+
+
+def test_a_number_beyond_its_field_is_answered_and_the_connection_goes_on(client):
+    header, _ = client.ask(BEYOND)
+    assert (header["code"], header["remark"]) == (1, "value too large to convert to int")
+    assert client.ask(ECHO, {"n": 1}, b"body")[1] == b"body!" and not client.transport.closed
 
 
 def test_a_one_way_request_is_carried_out_and_never_answered_not_even_with_an_error(world, client):

@@ -213,6 +213,16 @@ REFUSALS = {
         *(1, "accurate timer message is not enabled, timerWheelEnable is false"),
     ),
     "delay": ({"i": text(DELAY="x")}, 1, 'java.lang.NumberFormatException: For input string: "x"'),
+    "delay beyond": (
+        {"i": text(DELAY=9999999999)},
+        1,
+        'java.lang.NumberFormatException: For input string: "9999999999"',
+    ),
+    "delay below": (
+        {"i": text(DELAY=-2147483649)},
+        1,
+        'java.lang.NumberFormatException: For input string: "-2147483649"',
+    ),
     "number": ({"e": "one"}, 1, "the custom field <e> is not a number: one"),
     "range": ({"h": 1 << 31}, 1, "the custom field <h> is not a 32-bit number: 2147483648"),
     **{f"no {name}": ({name: None}, 1, f"the custom field <{name}> is null") for name in "abcdefgh" if name != "b"},
@@ -326,7 +336,7 @@ def test_a_batch_larger_than_a_message_may_be_is_refused():
 # --- delays, retries, dead letters
 
 
-@pytest.mark.parametrize("level, stored", [("3", 3), ("18", 18), ("99", 18)])
+@pytest.mark.parametrize("level, stored", [("3", 3), ("18", 18), ("99", 18), ("2147483647", 18)])
 def test_a_message_with_a_delay_level_waits_in_the_schedule_topic(world, client, level, stored):
     fields = sent(client, send_fields(e=2, i=text(DELAY=level, UNIQ_KEY="0A", TAGS="TagA")))
     assert (fields["queueId"], fields["queueOffset"]) == ("2", "0") and not world.messages()
@@ -336,7 +346,7 @@ def test_a_message_with_a_delay_level_waits_in_the_schedule_topic(world, client,
     assert (said[b"DELAY"], said[b"REAL_TOPIC"], said[b"REAL_QID"]) == (b"%d" % stored, b"T", b"2")
 
 
-@pytest.mark.parametrize("level", ["0", "-1"])
+@pytest.mark.parametrize("level", ["0", "-1", "-2147483648"])
 def test_no_delay_is_none(world, client, level):
     sent(client, send_fields(i=text(DELAY=level)))
     assert len(world.messages()) == 1

@@ -233,6 +233,45 @@ def test_a_read_that_fails_is_told_and_tried_again(world, client):
     assert len(world.messages()) == 1
 
 
+def test_one_that_cannot_be_stored_stops_no_level_and_doubles_nothing(world, client, caplog):
+    for level, body in ((1, b"one"), (1, b"bad"), (1, b"three"), (2, b"other")):
+        client.send(request(SEND, send_fields(i=text(DELAY=level)), body))
+    world.commit()
+    real = world.topics.append
+
+    def append(topic, message):
+        if message.body == b"bad":
+            raise ZeroDivisionError("for this one")
+        real(topic, message)
+
+    world.topics.append = append
+    Delivering(world, world.making).start()
+    world.later(1000)
+    assert [message.body for message in world.messages()] == [b"one"]
+    assert world.groups.offsets[b"CID_RMQ_SYS_SCHEDULE", SCHEDULE, 0] == 1
+    world.later(4000)
+    world.later(6000)
+    assert [message.body for message in world.messages()] == [b"one", b"other"]
+    world.topics.append = real
+    world.later(10_000)
+    assert [message.body for message in world.messages()] == [b"one", b"other", b"bad", b"three"]
+    told = [(each.message, each.level) for each in caplog.records if each.exc_info]
+    assert told == [("delayed messages cannot be delivered", 1)] * 2
+
+
+def test_a_look_that_fails_is_tried_again(world, client):
+    client.send(request(SEND, send_fields(i=text(DELAY=1)), b"one"))
+    world.commit()
+    queue = world.topics.find(SCHEDULE).queues[0]
+    real, queue.read = queue.read, None
+    Delivering(world, world.making).start()
+    queue.read = real
+    world.later(9999)
+    assert not world.messages()
+    world.later(1)
+    assert len(world.messages()) == 1
+
+
 @pytest.mark.parametrize("host", [b"\x01\x02\x03\x04\0\0\0\x05", bytes(range(16)) + b"\0\0\0\x05"])
 @pytest.mark.parametrize("topic", [b"T", b"%RETRY%" + b"g" * 121])
 def test_a_record_is_read_back_as_it_was_stored(host, topic):
