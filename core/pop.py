@@ -71,10 +71,18 @@ class Pops(Servable):
         cursor = self._cursors.get(key)
         said = self._groups.offset(*key)
         if cursor is not None:
-            if cursor.queue is queue and cursor.said == said and key not in self._groups.resets:
+            if cursor.queue is queue and cursor.said <= said and key not in self._groups.resets:
+                if cursor.said < said:
+                    self._go_on(cursor, said)
                 return cursor
-            self._drop(key, cursor)  # somebody else said where the group goes on, or the topic was made anew
+            self._drop(key, cursor)  # somebody said that the group goes back, or the topic was made anew
         return self._open(key, queue, said) if said >= 0 else None
+
+    def look(self, group: bytes, queue: Any) -> PopCursor:
+        """The same, for who is handed nothing: that of a group that was never there is at the first message, and is not
+        kept."""
+        cursor = self.find(group, queue)
+        return PopCursor(group, queue, queue.min_offset, [], self._life_ms) if cursor is None else cursor
 
     def open(self, group: bytes, queue: Any, first: Callable[[], int]) -> PopCursor:
         """The same, for who is to be handed something; a group that was never there begins at first(). Raises
@@ -95,6 +103,12 @@ class Pops(Servable):
             cursor.next = queue.max_offset  # an offset that cannot be: there never was a message
             self._state_later(cursor)
         return cursor
+
+    def _go_on(self, cursor: PopCursor, offset: int) -> None:
+        """A member that pulls committed that offset. What is popped beyond it stays as it is: receipts of it count."""
+        cursor.said = offset
+        self._count(cursor, lambda: cursor.reach(offset))
+        self._state_later(cursor)
 
     def _open(self, key: Key, queue: Any, offset: int) -> PopCursor:
         if len(self._cursors) >= self._sweep_at:

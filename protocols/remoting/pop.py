@@ -24,7 +24,7 @@ from protocols.remoting.pop_receipts import (
     retry_topic,
     times_text,
 )
-from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting
+from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting, place
 from protocols.remoting.send_header import is_true, number, number_or
 from protocols.remoting.stored import renamed
 
@@ -42,6 +42,7 @@ class Pop:
 
     queues     of those that are still to be looked into
     looked     it passed by messages that are not wanted, or a queue had to be read from the disk: there may be more
+    left       where there is more than it took: see place()
     """
 
     def __init__(self, pops: PopVerbs, connection: Any, frame: Any, *, peek: bool = False):
@@ -58,6 +59,7 @@ class Pop:
         self.due_ms: int = (frame.number_or(b"bornTime", 0) or pops.clock.ms) + poll_ms
         self.waits = poll_ms > 0
         self.wanted = Wanted()
+        self.left: set[int | None] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -67,12 +69,14 @@ class Pop:
         self.offsets: list[bytes] = []
         self.times: list[bytes] = []
         self.size = self.rest = 0
+        self.left.clear()
         self.looked = False
         self.error: Exception | None = None
 
     def go(self) -> None:
         """Look into all queues that it may look into. Called when it came, and when there is more."""
         if self.connection.finished:
+            self.pops.wake(self)
             return
         self._begin()
         self.pop_ms = self.pops.clock.ms
@@ -88,7 +92,7 @@ class Pop:
                 self.error = error
                 continue
             if self._may_read(cursor):
-                cursor.reading = True
+                cursor.reading = not self.peek  # who hands nothing out is in nobody's way
                 count, size = min(self.count - len(self.records), self.pops.room(cursor)), BYTES_MAX - self.size
                 found = queue.read(cursor.next, count, size, self.wanted.codes, partial(self._came, cursor))
                 if found is None:
@@ -99,7 +103,7 @@ class Pop:
     def _may_read(self, cursor: Any) -> bool:
         """Whether there may be something for it. What it does not look at is the rest."""
         left = cursor.queue.max_offset - cursor.next
-        if len(self.records) < self.count and self.size < BYTES_MAX and not cursor.reading:
+        if len(self.records) < self.count and self.size < BYTES_MAX and (self.peek or not cursor.reading):
             if self.peek:
                 if left > 0:
                     return True
@@ -111,36 +115,47 @@ class Pop:
                 self.pops.begin(cursor)
             if left > 0 and self.pops.room(cursor):
                 return True
-        self.rest += max(0, left)
+        self._leave(cursor, left)
         return False
+
+    def _leave(self, cursor: Any, count: int) -> None:
+        if count > 0:
+            self.rest += count
+            self.left.add(place(cursor.queue, self.topic_name))
 
     def _came(self, cursor: Any, found: Any) -> None:
         """It was read from the disk."""
         self.looked = True
         self._take(cursor, found)
-        if self.connection.finished:
+        if not self.peek:
+            self.left.add(place(cursor.queue, self.topic_name))  # others passed by while it was read
+            if self.connection.finished:
+                self.left.update(place(queue, self.topic_name) for queue in self.queues)
             self.pops.wake(self)
-        else:
+        if not self.connection.finished:
             self._next()
 
     def _take(self, cursor: Any, found: Any) -> None:
         """What a read found: messages, none that are wanted, or an error of the disk."""
-        cursor.reading = False
+        if not self.peek:
+            cursor.reading = False
         if isinstance(found, Exception):
             self.error = found
             return
-        if self.connection.finished or not self.pops.counts(cursor):
+        if self.connection.finished or cursor.queue.deleted or not (self.peek or self.pops.counts(cursor)):
             return
         records, upto, _ = found
         records = [each for each in records if not cursor.is_done(offset_of(each)) and self.wanted.matches(each)]
+        if self.peek:  # others were handed some while it was read
+            records = [each for each in records if cursor.popped_at(offset_of(each)) is None]
         offsets = [offset_of(each) for each in records]
         start = cursor.next
         if self.peek:
-            self.rest += cursor.queue.max_offset - upto
+            self._leave(cursor, cursor.queue.max_offset - upto)
         else:
             self.pops.hand_out(self, cursor, offsets, upto)
             self.looked = self.looked or (not records and cursor.next < cursor.queue.max_offset)
-            self.rest += cursor.queue.max_offset - cursor.next
+            self._leave(cursor, cursor.queue.max_offset - cursor.next)
         if records:
             self._add(cursor, start, offsets, records)
 
@@ -249,6 +264,8 @@ class PopVerbs:
 
     def cursor(self, pop: Any, queue: Any) -> Any:
         """Where the pop's group is in the queue; a new group begins at its first message, or about its last."""
+        if pop.peek:
+            return self._pops.look(pop.group, queue)
 
         def first() -> int:
             if not pop.from_max or queue.topic != pop.topic_name or self._young(queue):
@@ -298,11 +315,12 @@ class PopVerbs:
 
     def wake(self, pop: Any) -> None:
         """There is more than it took."""
-        self.waiting.wake_soon(pop.topic_name, pop.group)
+        self.waiting.wake_soon(pop.topic_name, pop.group, pop.left)
 
     def freed(self, cursor: Any) -> None:
         """A queue that gave nothing may give something now."""
-        self.waiting.wake_soon(normal_topic(cursor.queue.topic, cursor.group), cursor.group)
+        topic = normal_topic(cursor.queue.topic, cursor.group)
+        self.waiting.wake_soon(topic, cursor.group, {place(cursor.queue, topic)})
 
     def soon(self, callback: Any) -> None:
         """In the next turn of the loop."""

@@ -9,7 +9,7 @@ from typing import Any
 from protocols.remoting.codes import Request, Response
 from protocols.remoting.pop_checks import PopChecks
 from protocols.remoting.pop_receipts import normal_topic
-from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting
+from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting, place
 from protocols.remoting.send_header import is_true
 
 
@@ -84,7 +84,8 @@ class PopQuestions:
 
     def freed(self, cursor: Any) -> None:
         """A queue that gave nothing may give something now."""
-        self.waiting.wake_soon(normal_topic(cursor.queue.topic, cursor.group), cursor.group)
+        topic = normal_topic(cursor.queue.topic, cursor.group)
+        self.waiting.wake_soon(topic, cursor.group, {place(cursor.queue, topic)})
 
     def count(self, connection: Any, frame: Any) -> None:
         """POLLING_INFO."""

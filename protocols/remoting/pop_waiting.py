@@ -11,7 +11,13 @@ from typing import Any, Protocol
 BUCKET_MS = 100  # what is due within it is answered together
 POLLING_MAX = 1024  # of one topic, group and queue: RocketMQ's popPollingSize
 PARKED, FULL, TOO_LATE = range(3)
+ALL_QUEUES = -1
 Key = tuple[bytes, bytes]  # topic, group
+
+
+def place(queue: Any, topic: bytes) -> int | None:
+    """Who looks there: pops of the topic's queue of that number; None = of any, it is in the retry topic."""
+    return queue.queue_id if queue.topic == topic else None
 
 
 class Waiter(Protocol):
@@ -41,7 +47,7 @@ class PopWaiting:
         self._queues = queues
         self._lines: dict[Key, _Line] = {}
         self._buckets: dict[int, dict[Any, None]] = {}
-        self._to_wake: dict[Key, None] = {}
+        self._to_wake: dict[Key, set[int | None]] = {}
         self.waiting = 0
 
     def park(self, waiter: Waiter) -> int:
@@ -70,34 +76,34 @@ class PopWaiting:
         line = self._lines.get((topic, group))
         return line.counts.get(queue_id, 0) if line else 0
 
-    def wake_soon(self, topic: bytes, group: bytes) -> None:
-        """One that waits looks again, in the next turn of the loop."""
-        if (topic, group) in self._lines:
+    def wake_soon(self, topic: bytes, group: bytes, places: set[int | None]) -> None:
+        """Of each of these queues one that waits looks again, in the next turn of the loop. See place()."""
+        if places and (topic, group) in self._lines:
             if not self._to_wake:
                 self._schedule.at(self._clock.ms, self._wake_marked)
-            self._to_wake[topic, group] = None
+            self._to_wake.setdefault((topic, group), set()).update(places)
 
     def _wake_marked(self) -> None:
         marked, self._to_wake = self._to_wake, {}
-        for key in marked:
-            self._wake(key, None)
+        for key, places in marked.items():
+            self._wake(key, places)
 
     def arrived(self, line: _Line, queue: Any) -> None:
         """The queue has more."""
         line.watched.pop(queue, None)
-        self._wake(line.key, queue.queue_id if queue.topic == line.key[0] else None)
+        self._wake(line.key, {place(queue, line.key[0])})
 
-    def _wake(self, key: Key, queue_id: int | None) -> None:
-        """Wake the first that looks into that queue; None: the first. The others go on watching."""
+    def _wake(self, key: Key, places: set[int | None]) -> None:
+        """Wake those that line.chosen() says. The others go on watching."""
         line = self._lines.get(key)
         if line is None:
             return
-        for waiter in list(line.waiters):
-            if queue_id is None or waiter.queue_id in (-1, queue_id):
-                self._leave(line, waiter)
-                if not waiter.connection.finished:
-                    waiter.go()
-                    break
+        chosen = line.chosen(places)
+        for waiter in chosen:
+            self._leave(line, waiter)
+        for waiter in chosen:
+            if not waiter.connection.finished:
+                waiter.go()
         if line.waiters and self._lines.get(key) is line:
             line.watch(self._queues(*key))
 
@@ -151,6 +157,20 @@ class _Line:
     def remove(self, waiter: Waiter) -> None:
         del self.waiters[waiter]
         self.counts[waiter.queue_id] -= 1
+
+    def chosen(self, places: set[int | None]) -> list[Any]:
+        """For each of the places the first that looks there. One that looks into all queues is the last: what it leaves
+        it wakes others for. And those before them whose clients went."""
+        left, found = set(places), []
+        for waiter in self.waiters:
+            if waiter.connection.finished:
+                found.append(waiter)
+            elif waiter.queue_id == ALL_QUEUES or None in left or waiter.queue_id in left:
+                found.append(waiter)
+                left -= {None, waiter.queue_id}
+                if waiter.queue_id == ALL_QUEUES or not left:
+                    break
+        return found
 
     def watch(self, queues: list[Any]) -> None:
         """Be told of all of these."""

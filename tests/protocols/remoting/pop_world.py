@@ -81,6 +81,13 @@ def pop_fields(world, **more):
     return fields | more
 
 
+def begin(client, code, fields):
+    """Send, and let nothing happen but that it is taken."""
+    data = bytearray(request(code, fields))
+    assert client.connection.receive(data, 0, len(data)) == len(data)
+    return client
+
+
 def asked(client, code, fields=None, body=b""):
     """Send, and give the answers that came, which may be none."""
     client.send(request(code, fields, body))

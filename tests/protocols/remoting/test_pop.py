@@ -5,8 +5,7 @@ import pytest
 from core.state.records import GroupFact
 from protocols.remoting.codes import Request
 from protocols.remoting.rules import Rules
-from tests.protocols.remoting.pop_world import ACK, CHANGE, POP, PopWorld, asked, messages, pop_fields
-from tests.protocols.remoting.world import request
+from tests.protocols.remoting.pop_world import ACK, CHANGE, POP, PopWorld, asked, begin, messages, pop_fields
 
 STATES = pytest.mark.parametrize("state_lost", [False, True])
 RETRY = b"%RETRY%g_T"
@@ -135,9 +134,7 @@ def test_a_clean_stop_keeps_the_same_and_checkpoints_know_it(world, state_lost):
 def test_an_ack_is_answered_when_it_is_safe(world):
     world.put(b"1")
     (message,) = world.pop()
-    client = world.client()
-    data = bytearray(request(ACK, message.fields()))
-    client.connection.receive(data, 0, len(data))
+    client = begin(world.client(), ACK, message.fields())
     committed = world.broker.log.committed
     while not client.transport.data:
         assert world.broker.log.committed == committed
@@ -215,12 +212,28 @@ def test_who_says_where_a_group_goes_on_is_heard(world):
     found = world.pop()
     world.ack(found[2])
     world.broker.groups.commit(b"g", b"T", 0, 1)
-    assert world.all() == [b"1", b"3"]  # it goes on there; what was done beyond stays done
+    assert world.pop() == 210  # what is popped beyond stays hidden, and what was done stays done
+    assert world.ack(found[0]) == 0 and world.ack(found[1]) == 0 and world.offset() == 3
     world.broker.groups.commit(b"g", b"T", 0, 0)
     assert world.all() == [b"0", b"1", b"2", b"3"]  # everything once more
     assert world.ack(found[3]) == 0  # of a delivery that is forgotten
     world.run(61)
     assert world.stored(RETRY) == 4
+
+
+@STATES
+def test_acks_count_whatever_members_that_pull_commit_meanwhile(world, state_lost):
+    world.put(*[b"%d" % number for number in range(6)])
+    found = world.pop()
+    client = begin(world.client(), ACK, found[3].fields())
+    world.broker.groups.commit(b"g", b"T", 0, 2)  # in the same turn
+    world.run()
+    assert client.received()[0][0]["code"] == 0 and world.offset() == 2
+    assert world.broker.pops.in_flight == 3
+    assert world.pop() == 210 and world.ack(found[5]) == 0
+    world.crash(state_lost)
+    world.boot()
+    assert world.all() == [b"2", b"4"]
 
 
 def test_a_reset_by_an_operator_sends_a_group_that_pops_back(world):
@@ -335,6 +348,13 @@ def test_a_member_that_left_gets_nothing(world):
     client.connection.lost()
     world.put(b"1")
     assert world.all() == [b"1"]
+
+
+def test_a_peek_of_a_group_that_was_never_there_leaves_no_trace(world):
+    world.put(b"1")
+    fields = {"consumerGroup": "g", "topic": "T", "queueId": -1, "maxMsgNums": 1}
+    assert asked(world.client(), Request.PEEK_MESSAGE, fields)[0][0] == 0
+    assert world.offset() == -1 and world.broker.groups.groups_of(b"T") == []
 
 
 def test_peeking_takes_nothing(world):

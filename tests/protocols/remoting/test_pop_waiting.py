@@ -4,7 +4,7 @@ import pytest
 
 from protocols.remoting import pop_waiting
 from protocols.remoting.codes import Request
-from tests.protocols.remoting.pop_world import CHANGE, POP, PopWorld, asked, messages, pop_fields
+from tests.protocols.remoting.pop_world import CHANGE, POP, PopWorld, asked, begin, messages, pop_fields
 
 FOUND, FULL, TIME_IS_UP = 0, 209, 210
 
@@ -55,6 +55,19 @@ def test_a_pop_of_one_queue_is_not_woken_by_another(world):
     assert (got(one), got(zero)) == (None, [b"0"])
     world.put(b"1", queue=1)
     assert got(one) == [b"1"]
+
+
+def test_who_leaves_some_in_a_queue_wakes_one_that_looks_there(world):
+    every, zero, one = wait(world, maxMsgNums=2), wait(world, queueId=0), wait(world, queueId=1)
+    world.put(b"1", b"2", b"3", queue=1)
+    assert (got(every), got(zero), got(one)) == ([b"1", b"2"], None, [b"3"])
+
+
+def test_one_that_looks_into_all_queues_is_woken_once_for_all(world):
+    for _ in range(2):
+        wait(world)
+    line = world.remoting.pops.waiting._lines[b"T", b"g"]
+    assert line.chosen({None, 0, 1}) == list(line.waiters)[:1]
 
 
 def test_it_waits_on_when_what_came_is_not_wanted(world):
@@ -109,6 +122,44 @@ def test_a_topic_that_goes_takes_nobody_along(world):
     world.run()
     assert got(client) == TIME_IS_UP
     assert world.pop() == 17
+
+
+# --- while a queue is read from the disk
+
+
+@pytest.fixture
+def cold(world):
+    """A world of one queue whose messages, most of them wanted by nobody, are not in memory."""
+    world.topic(queues=1)
+    world.put(*[b"x" + bytes(900)] * 2000, properties=b"TAGS\x01no\x02")
+    world.put(b"found", properties=b"TAGS\x01yes\x02")
+    world.stop()
+    world.boot(clean=True)
+    return world
+
+
+def test_a_pop_that_passed_by_what_another_read_looks_again(cold):
+    reader = begin(cold.client(), POP, pop_fields(cold, exp="yes"))
+    passed = begin(cold.client(), POP, pop_fields(cold, exp="yes", pollTime=9000))
+    cold.run()
+    assert (got(reader), got(passed)) == (TIME_IS_UP, [b"found"])
+
+
+def test_when_the_client_of_one_that_reads_goes_another_looks(cold):
+    reader = begin(cold.client(), POP, pop_fields(cold, exp="yes"))
+    passed = begin(cold.client(), POP, pop_fields(cold, exp="yes", pollTime=9000))
+    reader.connection.lost()
+    cold.run()
+    assert got(passed) == [b"found"]
+
+
+def test_a_peek_is_in_nobodys_way(cold):
+    assert cold.pop(exp="yes") == TIME_IS_UP
+    fields = {"consumerGroup": "g", "topic": "T", "queueId": -1, "maxMsgNums": 3}
+    peek = begin(cold.client(), Request.PEEK_MESSAGE, fields)
+    passed = begin(cold.client(), POP, pop_fields(cold, exp="yes", pollTime=9000))
+    cold.run()
+    assert len(peek.received()) == 1 and got(passed) == [b"found"]
 
 
 # --- in order
@@ -175,6 +226,16 @@ def test_an_ack_of_what_an_ordered_pop_did_not_bring_is_refused(world):
     assert world.offset() == 0
 
 
+def test_an_ack_wakes_who_waits_for_that_queue(world):
+    world.put(b"0", b"1", queue=0)
+    world.put(b"2", b"3", queue=1)
+    world.pop(order="true", queueId=0, maxMsgNums=1)
+    (message,) = world.pop(order="true", queueId=1, maxMsgNums=1)
+    zero, one = (wait(world, order="true", queueId=number) for number in range(2))
+    assert world.ack(message) == 0
+    assert (got(zero), got(one)) == (None, [b"3"])
+
+
 # --- questions
 
 
@@ -204,3 +265,14 @@ def test_in_order_there_is_nothing_while_the_queue_is_locked(world):
     assert ask_whether(world, order="true", queueId=0) is False
     world.ack(found[0])
     assert ask_whether(world, order="true", queueId=0) is True
+
+
+def test_an_ack_tells_who_asks_about_that_queue(world):
+    world.put(b"0", b"1", queue=0)
+    world.put(b"2", b"3", queue=1)
+    _, (message,) = (world.pop(order="true", queueId=number, maxMsgNums=1) for number in range(2))
+    clients = [world.client() for _ in range(2)]
+    for number, client in enumerate(clients):
+        assert ask_whether(world, client, order="true", queueId=number, pollTime=9000) is None
+    assert world.ack(message) == 0
+    assert [len(client.received()) for client in clients] == [0, 1]
