@@ -21,7 +21,7 @@ CURSORS_MAX = 200_000
 SWEEP_MIN = 1024  # cursors; those that hold nothing are let go of when there are twice as many as after the last time
 IN_FLIGHT_MAX = 1_000_000  # of all queues together: about 250 bytes each
 DUE_AT_ONCE = 32
-AGAIN_MS = 1  # until more that is due at the same time is looked at
+FAILED_MS = 10_000  # until what could not be told as due is told again
 RANGES_BYTES = 64  # of the log's segment there are at least so many for each message in flight: a fact is one record
 
 Key = tuple[bytes, bytes, int]  # group, topic, queue id
@@ -46,6 +46,7 @@ class Pops(Servable):
 
     expired(cursor, offsets)   is told whose time is over: it moves them (move())
     freed(cursor)              is told that a pop may find something now that found nothing before
+    all_freed()                is told that one of any group may: no more could be in flight, of all queues together
     """
 
     def __init__(self, ports: Ports):
@@ -62,6 +63,7 @@ class Pops(Servable):
         self.in_flight = self.retried = self.dead = self.gone = 0
         self.expired: Callable[[PopCursor, list[int]], None] = lambda cursor, offsets: None
         self.freed: Callable[[PopCursor], None] = lambda cursor: None
+        self.all_freed: Callable[[], None] = lambda: None
 
     # -- cursors
 
@@ -123,7 +125,10 @@ class Pops(Servable):
 
     def _drop(self, key: Key, cursor: PopCursor) -> None:
         del self._cursors[key]
+        was_full = self.in_flight >= IN_FLIGHT_MAX
         self.in_flight -= len(cursor)
+        if was_full and self.in_flight < IN_FLIGHT_MAX:
+            self.all_freed()
         self._changed.pop(cursor, None)
         if cursor.timer is not None:
             self._ports.cancel(cursor.timer[1])
@@ -178,10 +183,10 @@ class Pops(Servable):
         before = len(cursor)
         if not cursor.settle(offset, pop_ms, self._ports.in_flight_max):
             return False
-        self.in_flight += len(cursor) - before
+        self._counted(cursor, before)
         self._changed[cursor] = None
         self._ports.activate(self)
-        if cursor.ordered or before >= self._ports.in_flight_max:
+        if cursor.ordered:
             self.freed(cursor)
         return True
 
@@ -209,7 +214,16 @@ class Pops(Servable):
     def _count(self, cursor: PopCursor, change: Callable[[], None]) -> None:
         before = len(cursor)
         change()
+        self._counted(cursor, before)
+
+    def _counted(self, cursor: PopCursor, before: int) -> None:
+        """So many of it were in flight before. Where there was no room and is some now, who waits for it hears that."""
+        was_full = self.in_flight >= IN_FLIGHT_MAX
         self.in_flight += len(cursor) - before
+        if was_full and self.in_flight < IN_FLIGHT_MAX:
+            self.all_freed()
+        elif len(cursor) < self._ports.in_flight_max <= before:
+            self.freed(cursor)
 
     # -- time
 
@@ -227,11 +241,17 @@ class Pops(Servable):
         if not self.counts(cursor):
             return
         offsets = cursor.due(self._clock.ms, DUE_AT_ONCE)
-        if offsets:
-            self.expired(cursor, offsets)
-        else:
-            self.freed(cursor)
-        self._arm(cursor)
+        try:
+            if offsets:
+                self.expired(cursor, offsets)
+            else:
+                self.freed(cursor)
+        except Exception:
+            for offset in offsets:
+                cursor.tell_again(offset, self._clock.ms + FAILED_MS)
+            raise
+        finally:
+            self._arm(cursor)
 
     def later(self, cursor: PopCursor, offset: int, ms: int) -> None:
         """It could not be moved: expired() hears of it again in so many ms."""

@@ -16,7 +16,7 @@ from protocols.remoting import names
 from protocols.remoting.codes import Request, Response
 from protocols.remoting.errors import Refused
 from protocols.remoting.fastjson import decode
-from protocols.remoting.groups import answer_when_committed
+from protocols.remoting.groups import Int, answer_when_committed
 from protocols.remoting.making import used_group
 from protocols.remoting.rules import READ
 
@@ -43,7 +43,7 @@ class Mode(msgspec.Struct, rename="camel"):
     topic: str
     consumer_group: str
     mode: Literal["PULL", "POP"] = "PULL"
-    pop_share_queue_num: int = 0
+    pop_share_queue_num: Int = 0
 
 
 def averagely(index: int, members: int, queues: list[Queue]) -> list[Queue]:

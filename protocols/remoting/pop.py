@@ -13,7 +13,7 @@ from typing import Any
 from core.errors import BrokerError
 from protocols.remoting.codes import Request, Response
 from protocols.remoting.errors import Refused
-from protocols.remoting.pop_checks import PopChecks, Wanted
+from protocols.remoting.pop_checks import ALL_QUEUES, PopChecks, Wanted
 from protocols.remoting.pop_receipts import (
     IN_ORDER,
     REVIVE_QUEUE,
@@ -24,7 +24,7 @@ from protocols.remoting.pop_receipts import (
     retry_topic,
     times_text,
 )
-from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting, place
+from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting, due_at, place
 from protocols.remoting.send_header import is_true, number, number_or
 from protocols.remoting.stored import renamed
 
@@ -33,7 +33,6 @@ OVERDUE_MS = 500  # so much later than it asked for nobody waits for the answer 
 INVISIBLE_MS_MAX = 1 << 40
 RETRY_FIRST_OF = 5  # RocketMQ's popFromRetryProbability is 20 %
 MAX_MODE = 1  # of initMode: a group that was never there begins at the end
-ALL_QUEUES = -1
 CODES = {PARKED: 0, FULL: Response.POLLING_FULL}
 
 
@@ -49,14 +48,14 @@ class Pop:
         self.pops, self.connection, self.opaque, self.peek = pops, connection, frame.opaque, peek
         self.group: bytes = frame.text(b"consumerGroup")
         self.topic_name: bytes = frame.text(b"topic")
-        self.queue_id: int = number(frame, b"queueId")
+        self.queue_id: int = max(ALL_QUEUES, number(frame, b"queueId"))
         self.count: int = number(frame, b"maxMsgNums")
         self.order = not peek and is_true(frame, b"order")
         self.attempt: bytes | None = None if peek else frame.get(b"attemptId")
         self.from_max = not peek and number_or(frame, b"initMode", 0) == MAX_MODE
         self.invisible_ms = 0 if peek else max(0, min(frame.number(b"invisibleTime"), INVISIBLE_MS_MAX))
         poll_ms = 0 if peek else frame.number(b"pollTime")
-        self.due_ms: int = (frame.number_or(b"bornTime", 0) or pops.clock.ms) + poll_ms
+        self.due_ms = due_at(frame.number_or(b"bornTime", 0), poll_ms, pops.clock.ms)
         self.waits = poll_ms > 0
         self.wanted = Wanted()
         self.left: set[int | None] = set()

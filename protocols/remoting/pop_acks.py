@@ -7,6 +7,7 @@ ChangeInvisibleTimeProcessor.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,7 +23,8 @@ from protocols.remoting.pop_checks import PopChecks
 from protocols.remoting.send_header import number
 
 ACKS_MAX = 1024  # of queues, in one request
-BITS_BYTES_MAX = 4096  # that say which offsets of one queue; a pop has 32 messages, between which others may lie
+BITS_BYTES_MAX = 8192  # that say which offsets of one queue; a pop has 32 messages, between which others may lie
+MESSAGES_MAX, BYTES_MAX = 16_384, 64 << 10  # of all queues together, in one request: it is done in one go
 
 
 class BatchAck(msgspec.Struct):
@@ -36,7 +38,7 @@ class BatchAck(msgspec.Struct):
     r: str = "0"
     rq: int = 0
     it: int = 0
-    b: Annotated[bytes, msgspec.Meta(max_length=2 * BITS_BYTES_MAX)] = b""
+    b: Annotated[bytes, msgspec.Meta(max_length=BITS_BYTES_MAX)] = b""
 
 
 class BatchAcks(msgspec.Struct, rename="camel"):
@@ -63,7 +65,9 @@ class PopAcks:
             key = f"{as_text(queue.topic)}@{queue.queue_id}"
             bounds = f"commit:{offset}, store:{queue.min_offset}~{queue.max_offset}"
             raise Refused(Response.NO_MESSAGE, f"offset is illegal, key:{key}, {bounds}")
-        self._settle(group, queue, offset, receipt)
+        cursor = self._pops.find(group, queue)
+        if cursor is not None and offset < queue.max_offset:
+            self._settle(cursor, offset, receipt)
         self._pops.when_safe(partial(connection.respond, frame.opaque, Response.SUCCESS))
 
     def ack_many(self, connection: Any, frame: Any) -> None:
@@ -71,6 +75,10 @@ class PopAcks:
         acks = decode(frame.body(), BatchAcks).acks if frame.body_size else None
         if not acks:
             raise Refused(Response.NO_MESSAGE, "there is nothing to be acked in the body")
+        bits = b"".join(each.b for each in acks)
+        if len(bits) > BYTES_MAX or int.from_bytes(bits).bit_count() > MESSAGES_MAX:
+            remark = f"more than {MESSAGES_MAX} messages, or {BYTES_MAX} bytes of bits, in one request"
+            raise Refused(Response.INVALID_PARAMETER, remark)
         refused = None
         for each in acks:
             try:
@@ -90,20 +98,16 @@ class PopAcks:
             return
         queue = topic.queues[batch.q]
         receipt = pop_receipts.Receipt(batch.pt, batch.it, batch.rq)
-        for number_, bits in enumerate(batch.b):
-            for bit in range(8):
-                offset = batch.so + 8 * number_ + bit
-                if bits >> bit & 1 and queue.min_offset <= offset <= queue.max_offset:
-                    self._settle(group, queue, offset, receipt)
-
-    def _settle(self, group: bytes, queue: Any, offset: int, receipt: pop_receipts.Receipt) -> None:
-        """Raises Refused for what an ordered pop did not hand out."""
         cursor = self._pops.find(group, queue)
-        if cursor is None or offset >= queue.max_offset:
-            return
+        if cursor is not None:
+            for offset in offsets_of(batch, queue.min_offset, queue.max_offset):
+                self._settle(cursor, offset, receipt)
+
+    def _settle(self, cursor: Any, offset: int, receipt: pop_receipts.Receipt) -> None:
+        """Raises Refused for what an ordered pop did not hand out."""
         if not self._pops.settle(cursor, offset, receipt.pop_ms) and receipt.in_order and cursor.ordered:
             if not cursor.is_done(offset) and cursor.popped_at(offset) is None and cursor.is_last_pop(receipt.pop_ms):
-                key = f"{as_text(queue.topic)}@{as_text(group)}@{queue.queue_id}"
+                key = f"{as_text(cursor.queue.topic)}@{as_text(cursor.group)}@{cursor.queue.queue_id}"
                 remark = f"offset is illegal, key:{key}, old:{cursor.floor}, commit:{offset}, next:-1"
                 raise Refused(Response.MESSAGE_ILLEGAL, remark)
 
@@ -133,6 +137,16 @@ class PopAcks:
         queue_id = number(frame, b"queueId")
         self._checks.queue(topic, queue_id if queue_id >= 0 else 1 << 31, connection, Response.MESSAGE_ILLEGAL)
         return topic.queues[queue_id]
+
+
+def offsets_of(batch: BatchAck, first: int, end: int) -> Iterator[int]:
+    """Those of a batch that are there: from `first` up to `end`."""
+    first, end = max(first, batch.so), min(end, batch.so + 8 * len(batch.b))
+    for at in range((first - batch.so) // 8, (end - batch.so + 7) // 8):
+        bits = batch.b[at]
+        if bits:
+            base = batch.so + 8 * at
+            yield from (base + bit for bit in range(8) if bits >> bit & 1 and first <= base + bit < end)
 
 
 def _verb(method: Any) -> Any:

@@ -14,6 +14,7 @@ from protocols.remoting.send_header import number
 from protocols.remoting.stored import record_properties
 
 SQL92 = "SQL92"
+ALL_QUEUES = -1
 UNREADABLE = "parse the consumer's subscription failed"
 
 
@@ -75,12 +76,12 @@ class PopChecks:
         return config
 
     def all(self, connection: Any, frame: Any) -> tuple[bytes, bytes, int]:
-        """All of them. Returns topic, group and queue id."""
+        """All of them. Returns topic, group and queue id, -1 = all."""
         topic, group, queue_id = frame.text(b"topic"), frame.text(b"consumerGroup"), number(frame, b"queueId")
         self.readable()
         self.topic(topic, queue_id, connection)
         self.group(group)
-        return topic, group, queue_id
+        return topic, group, max(ALL_QUEUES, queue_id)
 
     def wanted(self, frame: Any) -> Wanted:
         """What the pop's exp and expType choose."""

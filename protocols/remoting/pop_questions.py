@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from protocols.remoting.codes import Request, Response
-from protocols.remoting.pop_checks import PopChecks
+from protocols.remoting.pop_checks import ALL_QUEUES, PopChecks
 from protocols.remoting.pop_receipts import normal_topic
-from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting, place
+from protocols.remoting.pop_waiting import FULL, PARKED, PopWaiting, due_at, place
 from protocols.remoting.send_header import is_true
 
 
@@ -21,9 +21,9 @@ class Notification:
         self.order = is_true(frame, b"order")
         self.attempt: bytes | None = frame.get(b"attemptId")
         poll_ms = frame.number(b"pollTime")
-        self.due_ms: int = (frame.number_or(b"bornTime", 0) or questions.clock.ms) + poll_ms
+        self.due_ms = due_at(frame.number_or(b"bornTime", 0), poll_ms, questions.clock.ms)
         self.topic_name = self.group = b""
-        self.queue_id = -1
+        self.queue_id = ALL_QUEUES
 
     def go(self) -> None:
         """Look, answer or wait."""

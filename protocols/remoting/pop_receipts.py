@@ -19,6 +19,7 @@ NORMAL, RETRY_V1, RETRY_V2 = b"0", b"1", b"2"
 IN_ORDER = 999  # the revive queue of an ordered pop: there is none (KeyBuilder.POP_ORDER_REVIVE_QUEUE)
 REVIVE_QUEUE = 0  # of all others: it is a queue of Apache RocketMQ's store, here it says nothing
 FIELDS_MIN = 4
+TIME_MAX, NUMBER_MAX = (1 << 63) - 1, (1 << 31) - 1  # of Java's long and int
 
 
 class Receipt(NamedTuple):
@@ -40,10 +41,13 @@ def parse(text: bytes) -> Receipt:
     if len(parts) < FIELDS_MIN:
         raise Refused(Response.SYSTEM_ERROR, f"getReviveQid fail, extraInfoStrs length {len(parts)}")
     try:
-        return Receipt(int(parts[1]), int(parts[2]), int(parts[3]))
+        found: Receipt | None = Receipt(int(parts[1]), int(parts[2]), int(parts[3]))
     except ValueError:
+        found = None
+    if found is None or min(found) < 0 or max(found) > TIME_MAX or found.revive_queue > NUMBER_MAX:
         shown = text[:100].decode("utf-8", "replace")
-        raise Refused(Response.SYSTEM_ERROR, f"extraInfo holds no receipt: {shown}") from None
+        raise Refused(Response.SYSTEM_ERROR, f"extraInfo holds no receipt: {shown}")
+    return found
 
 
 def digit(topic: bytes) -> bytes:

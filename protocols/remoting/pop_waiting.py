@@ -8,16 +8,24 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Protocol
 
+from protocols.remoting.pop_checks import ALL_QUEUES
+
 BUCKET_MS = 100  # what is due within it is answered together
 POLLING_MAX = 1024  # of one topic, group and queue: RocketMQ's popPollingSize
+POLL_MS_MAX = 300_000  # nobody waits for longer, whatever it asks for
+SWEEP_MS = 1000  # so often at most those whose clients went are looked for among all
 PARKED, FULL, TOO_LATE = range(3)
-ALL_QUEUES = -1
 Key = tuple[bytes, bytes]  # topic, group
 
 
 def place(queue: Any, topic: bytes) -> int | None:
     """Who looks there: pops of the topic's queue of that number; None = of any, it is in the retry topic."""
     return queue.queue_id if queue.topic == topic else None
+
+
+def due_at(born_ms: int, poll_ms: int, now_ms: int) -> int:
+    """Until when one that was born then waits; 0 = it does not say."""
+    return min((born_ms or now_ms) + poll_ms, now_ms + POLL_MS_MAX)
 
 
 class Waiter(Protocol):
@@ -48,6 +56,8 @@ class PopWaiting:
         self._lines: dict[Key, _Line] = {}
         self._buckets: dict[int, dict[Any, None]] = {}
         self._to_wake: dict[Key, set[int | None]] = {}
+        self._all_marked = False
+        self._swept_ms = 0
         self.waiting = 0
 
     def park(self, waiter: Waiter) -> int:
@@ -55,9 +65,11 @@ class PopWaiting:
         if waiter.due_ms <= self._clock.ms:
             return TOO_LATE
         key = waiter.topic_name, waiter.group
+        if self._is_full(*key, waiter.queue_id):
+            self._sweep()
+            if self._is_full(*key, waiter.queue_id):
+                return FULL
         line = self._lines.get(key)
-        if self.waiting >= self._most or (line and line.counts.get(waiter.queue_id, 0) >= POLLING_MAX):
-            return FULL
         if line is None:
             line = self._lines[key] = _Line(self, key)
         line.add(waiter)
@@ -71,6 +83,20 @@ class PopWaiting:
         line.watch(self._queues(*key))
         return PARKED
 
+    def _is_full(self, topic: bytes, group: bytes, queue_id: int) -> bool:
+        return self.waiting >= self._most or self.count(topic, group, queue_id) >= POLLING_MAX
+
+    def _sweep(self) -> None:
+        """Those whose clients went wait no longer."""
+        if self._clock.ms < self._swept_ms + SWEEP_MS:
+            return
+        self._swept_ms = self._clock.ms
+        for line in list(self._lines.values()):
+            for waiter in [each for each in line.waiters if each.connection.finished]:
+                self._leave(line, waiter)
+            if not line.waiters:
+                self._end(line)
+
     def count(self, topic: bytes, group: bytes, queue_id: int) -> int:
         """How many wait there."""
         line = self._lines.get((topic, group))
@@ -83,8 +109,16 @@ class PopWaiting:
                 self._schedule.at(self._clock.ms, self._wake_marked)
             self._to_wake.setdefault((topic, group), set()).update(places)
 
+    def wake_all_soon(self) -> None:
+        """The same for every topic, group and queue for which anybody waits."""
+        if not self._all_marked:
+            for (topic, group), line in self._lines.items():
+                self.wake_soon(topic, group, {None, *line.counts})
+            self._all_marked = bool(self._to_wake)
+
     def _wake_marked(self) -> None:
         marked, self._to_wake = self._to_wake, {}
+        self._all_marked = False
         for key, places in marked.items():
             self._wake(key, places)
 
@@ -104,8 +138,11 @@ class PopWaiting:
         for waiter in chosen:
             if not waiter.connection.finished:
                 waiter.go()
-        if line.waiters and self._lines.get(key) is line:
-            line.watch(self._queues(*key))
+        if self._lines.get(key) is line:
+            if line.waiters:
+                line.watch(self._queues(*key))
+            else:
+                self._end(line)
 
     def _leave(self, line: _Line, waiter: Any) -> None:
         line.remove(waiter)

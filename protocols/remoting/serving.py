@@ -79,4 +79,8 @@ def _serve_pops(remoting: Any, making: Making) -> None:
         pops.freed(cursor)
         questions.freed(cursor)
 
-    broker.pops.freed = freed
+    def all_freed() -> None:
+        pops.waiting.wake_all_soon()
+        questions.waiting.wake_all_soon()
+
+    broker.pops.freed, broker.pops.all_freed = freed, all_freed
