@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 
 import pika
 import pytest
@@ -55,8 +56,7 @@ def test_a_confirmed_key_is_known_after_a_kill(broker, lost):
     channel.close()  # the acks are on their way
     broker.kill9()
     if lost == "state":
-        for file in (broker.data / "state").iterdir():
-            file.unlink()
+        shutil.rmtree(broker.data / "state")
     broker.start()
     channel = channel_of(broker)
     held = set(read_held(channel))
@@ -112,8 +112,7 @@ def test_keys_outlive_the_segments_that_their_messages_were_in(broker):
     channel.queue_declare("later", durable=True)  # its commit takes the last ack along
     until(lambda: int(records(broker.data)[0].file.name) > 2 << 20, 20, "segments are freed")
     broker.kill9()
-    for file in (broker.data / "state").iterdir():
-        file.unlink()
+    shutil.rmtree(broker.data / "state")
     broker.start()
     channel = channel_of(broker)
     for number in range(101):
