@@ -30,6 +30,10 @@ BROKER = {
     "diskSpaceCleanForciblyRatio": "0.99",
     "diskSpaceWarningLevelRatio": "0.99",
     "registerNameServerPeriod": 10000,
+    "waitTimeMillsInSendQueue": 20_000,  # 200 by default: a busy machine is told that the broker is
+    "waitTimeMillsInAckQueue": 20_000,
+    "waitTimeMillsInTransactionQueue": 20_000,
+    "osPageCacheBusyTimeOutMills": 20_000,
     "enablePropertyFilter": "true",
     "recallMessageEnable": "true",
     "messageDelayLevel": "1s 2s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s",
